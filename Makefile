@@ -1,0 +1,38 @@
+# Everything a contributor does. `make demo` and `make test` set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test setup oracles lint format clean
+
+demo: setup  ## train on built-in real data and leave a report to open
+	rm -rf runs/demo
+	$(BIN)/chainrule train digits --output runs/demo
+
+test: lint  ## lint, types, and the whole test suite
+	$(BIN)/python -m pytest -n auto -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "chainrule needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+oracles: setup  ## PyTorch and JAX, against which the tests then compare live
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-oracles.lock
+
+clean:
+	rm -rf .venv build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,149 @@
+"""Backpropagation: the chain rule, walked from the loss back to everything that it depends on.
+
+Comes in: a scalar loss, made of nodes. Goes out: the partial derivative of that loss by each parameter, as tensors
+that are made of nodes themselves, each of which remembers the forward node whose gradient it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import overload
+
+from chainrule.engine.derivatives import derivative
+from chainrule.engine.dtypes import is_floating
+from chainrule.engine.functions import full_like, zeros_like
+from chainrule.engine.functions.shapes import sum_to
+from chainrule.engine.graph import Node, toposort
+from chainrule.engine.provenance import module_scope
+from chainrule.engine.tensor import Parameter, Tensor, gradient_scope
+from chainrule.errors import GradientError
+
+
+class Gradients(Mapping[Parameter, Tensor]):
+    """The gradient of a loss for each parameter that it depends on; reads like a dictionary.
+
+    >>> import chainrule as cr
+    >>> weight = cr.Parameter([3.0], name="weight")
+    >>> gradients = cr.backpropagate(cr.sum(weight**2))
+    >>> gradients[weight].tolist()
+    [6.0]
+    """
+
+    def __init__(self, found: dict[Parameter, Tensor]) -> None:
+        self._found = found
+
+    def __getitem__(self, parameter: Parameter) -> Tensor:
+        if parameter not in self._found:
+            label = getattr(parameter, "name", "") or "this tensor"
+            raise GradientError(
+                f"there is no gradient for {label}: the loss does not depend on it, or it is frozen. "
+                "For other tensors use backpropagate(loss, wrt=[...])."
+            )
+        return self._found[parameter]
+
+    def __contains__(self, parameter: object) -> bool:
+        return any(parameter is known for known in self._found)
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __repr__(self) -> str:
+        lines = [f"  {p.name or 'unnamed'}: {g.dtype.name} {g.shape}" for p, g in self._found.items()]
+        return "\n".join(["Gradients(", *lines, ")"])
+
+
+@overload
+def backpropagate(loss: Tensor, wrt: None = None) -> Gradients: ...
+
+
+@overload
+def backpropagate(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]: ...
+
+
+def backpropagate(loss: Tensor, wrt: Sequence[Tensor] | None = None) -> Gradients | list[Tensor]:
+    """The gradient of `loss` for every parameter that it depends on, or for the tensors in `wrt`.
+
+    Parameters
+    ----------
+    loss
+        A scalar tensor, float32 or float64.
+    wrt
+        Any floating tensors that the loss was made of. One that it does not depend on gets zeros.
+
+    Returns
+    -------
+    Gradients or list of Tensor
+        A mapping from parameter to gradient, or with `wrt` a list in its order; each of the shape of what it is for.
+
+    Raises
+    ------
+    GradientError
+        If the loss is not a floating scalar, depends on no parameter, or was made where nothing is remembered.
+    """
+    _check_loss(loss)
+    nodes = toposort([loss.node])
+    if wrt is None:
+        owners = {node: node.owner for node in nodes if isinstance(node.owner, Parameter) and node.owner.trainable}
+        if not owners:
+            raise GradientError(_no_parameter(loss))
+        found = walk(nodes, loss, list(owners))
+        return Gradients({parameter: found[node] for node, parameter in owners.items()})
+    for tensor in wrt:
+        if not is_floating(tensor.dtype):
+            raise GradientError(f"wrt holds a tensor of {tensor.dtype.name}; only floating tensors have gradients.")
+    targets = [tensor.node for tensor in wrt]
+    found = walk(nodes, loss, targets)
+    return [found[node] if node in found else zeros_like(tensor) for node, tensor in zip(targets, wrt, strict=True)]
+
+
+def walk(
+    nodes: Sequence[Node], loss: Tensor, targets: Sequence[Node], seed: Tensor | None = None
+) -> dict[Node, Tensor]:
+    """The gradient for each of `targets`: the chain rule from the last node back to the first.
+
+    `nodes` are in topological order. At every node the gradient is complete when the walk arrives, because
+    all nodes that use it come later in the order and were visited before.
+    """
+    leads_to_target = set(targets)
+    for node in nodes:
+        if any(source in leads_to_target for source in node.inputs):
+            leads_to_target.add(node)
+
+    gradient: dict[Node, Tensor] = {loss.node: full_like(loss, 1) if seed is None else seed}
+    for node in reversed(nodes):
+        if node not in gradient or node not in leads_to_target:
+            continue
+        upstream = gradient[node] if node in targets else gradient.pop(node)
+        output, inputs = Tensor(node), tuple(Tensor(source) for source in node.inputs)
+        with module_scope(node.provenance.module), gradient_scope(node):
+            for position, source in enumerate(node.inputs):
+                if source in leads_to_target and is_floating(source.dtype):
+                    downstream = derivative(node.op, position, upstream, output, inputs, node.attributes)
+                    if downstream is not None:
+                        downstream = sum_to(downstream, source.shape)  # undoes broadcasting
+                        gradient[source] = gradient[source] + downstream if source in gradient else downstream
+    return {node: gradient[node] for node in targets if node in gradient}
+
+
+def _check_loss(loss: Tensor) -> None:
+    if not isinstance(loss, Tensor):
+        raise GradientError(f"the loss must be a tensor made by chainrule, but is a {type(loss).__name__}.")
+    if not is_floating(loss.dtype):
+        raise GradientError(f"the loss is {loss.dtype.name}; only a floating loss has a gradient. Use a float loss.")
+    if loss.shape != ():
+        raise GradientError(
+            f"the loss must be a scalar, but its shape is {loss.shape}. Reduce it: cr.mean(loss) or cr.sum(loss)."
+        )
+
+
+def _no_parameter(loss: Tensor) -> str:
+    if loss.node.inputs:
+        return (
+            f"the loss ({loss.node.provenance}) depends on no trainable parameter. Use cr.Parameter for what is to be "
+            "learned, unfreeze it, or name the tensors with wrt=[...]."
+        )
+    return (
+        f"the loss ({loss.node.provenance}) does not remember how it was made: it came from NumPy, from no_grad(), "
+        "or from stop_gradient. Compute it with chainrule functions, outside no_grad()."
+    )

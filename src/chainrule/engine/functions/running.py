@@ -1,0 +1,45 @@
+"""Running sums and products along one axis, by the names of the array API standard."""
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.functions.axes import one_axis
+from chainrule.engine.functions.creation import full
+from chainrule.engine.functions.elementwise import where
+from chainrule.engine.functions.reductions import summand
+from chainrule.engine.functions.shapes import concat, expand_dims, moveaxis
+from chainrule.engine.op import Op
+from chainrule.engine.tensor import Tensor, apply, asarray
+from chainrule.errors import ArgumentError
+
+
+def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+    """The running sum along `axis`; `include_initial` puts a 0 in front."""
+    tensor = summand(x, dtype)
+    place = _running_axis(tensor, axis, "cumulative_sum")
+    total = apply(Op.CUMSUM, tensor, axis=place)
+    return _with_initial(total, place, 0) if include_initial else total
+
+
+def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+    """The running product along `axis`; `include_initial` puts a 1 in front. Takes time and memory of n² along it."""
+    tensor = summand(x, dtype)
+    place = _running_axis(tensor, axis, "cumulative_prod")
+    length = tensor.shape[place]
+    last = moveaxis(tensor, place, -1)
+    reached = asarray(np.tri(length, dtype=bool))  # reached[i, j]: factor j belongs to product i
+    products = apply(Op.PROD, where(reached, expand_dims(last, axis=-2), 1), axes=(last.ndim,))
+    total = moveaxis(products, -1, place)
+    return _with_initial(total, place, 1) if include_initial else total
+
+
+def _running_axis(x: Tensor, axis: int | None, name: str) -> int:
+    if axis is None and x.ndim != 1:
+        raise ArgumentError(f"{name}: name the axis for a tensor of {x.ndim} axes.")
+    return one_axis(0 if axis is None else axis, x.ndim, name)
+
+
+def _with_initial(x: Tensor, axis: int, value: int) -> Tensor:
+    first = full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), value, dtype=x.dtype)
+    return concat([first, x], axis=axis)

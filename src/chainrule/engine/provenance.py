@@ -1,0 +1,57 @@
+"""Where a node comes from: the layer that made it, and the user's line of code.
+
+Layers name themselves with `module_scope`; the line is the innermost frame outside chainrule. Every node carries
+a `Provenance`; error messages, explanations and profiles are told in its terms.
+"""
+
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+_module: ContextVar[str] = ContextVar("module", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The layer path (`""` outside any layer) and the user's source line of a node."""
+
+    module: str
+    file: str
+    line: int
+
+    @property
+    def source(self) -> str:
+        """The text of the source line, `""` where it cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        place = f"{Path(self.file).name}:{self.line}"
+        return f"{self.module} ({place})" if self.module else place
+
+
+@contextmanager
+def module_scope(path: str) -> Iterator[None]:
+    """Name the layer that makes the nodes of this block."""
+    token = _module.set(path)
+    try:
+        yield
+    finally:
+        _module.reset(token)
+
+
+def current_module() -> str:
+    """The path of the layer that is being called, `""` outside any."""
+    return _module.get()
+
+
+def here() -> Provenance:
+    """The provenance of a node that is made now."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return Provenance(_module.get(), frame.f_code.co_filename, frame.f_lineno)

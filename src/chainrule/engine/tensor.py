@@ -1,0 +1,629 @@
+"""Tensors: handles on nodes, with the operators that Python and NumPy users expect.
+
+`apply` is the one way in which a node comes to be: it infers shape and data type, computes the value on the reference
+executor unless an input is symbolic, and keeps the inputs only where a gradient may flow. `State` is a tensor that can
+be assigned; `Parameter` is a state that backpropagation finds by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import numpy as np
+
+from chainrule.engine.dtypes import DType, adopted, bool_, float32, int64, is_floating, of_scalar, promote, supported
+from chainrule.engine.graph import Node, Shape, infer
+from chainrule.engine.op import Op
+from chainrule.engine.provenance import here
+from chainrule.engine.reference import evaluate
+from chainrule.errors import ArgumentError, DTypeError, ShapeError, TraceError
+
+Array = np.ndarray[Any, Any]
+Scalar = bool | int | float
+Axis = int | tuple[int, ...] | None
+METHODS: dict[str, Callable[..., Any]] = {}  # filled by `functions`, so that imports go one way
+
+
+class StateReader(Protocol):
+    """What a trace offers to states: an input node for each that is read, an output for each that is assigned."""
+
+    def read(self, state: State) -> Node: ...
+
+    def write(self, state: State, value: Tensor) -> None: ...
+
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_gradient_of: ContextVar[Node | None] = ContextVar("gradient_of", default=None)
+_trace: ContextVar[StateReader | None] = ContextVar("trace", default=None)
+
+
+class Tensor:
+    """An array that remembers how it was made. Its value never changes.
+
+    Attributes are those of the Python array API standard (2024.12): `shape`, `dtype`, `ndim`, `size`, `T`, `mT`,
+    `device`. Functions of the standard are at `chainrule.<name>`, the common ones methods too.
+
+    Examples
+    --------
+    >>> import chainrule as cr
+    >>> x = cr.asarray([[1.0, 2.0], [3.0, 4.0]])
+    >>> (x @ x.T).tolist()
+    [[5.0, 11.0], [11.0, 25.0]]
+    """
+
+    __slots__ = ("__weakref__", "_node")
+    __array_ufunc__ = None  # NumPy then leaves `array * tensor` to us, where the gradient is kept
+    __hash__ = object.__hash__
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def node(self) -> Node:
+        """The node that makes this tensor."""
+        return self._node
+
+    @property
+    def shape(self) -> Shape:
+        """The length of every axis."""
+        return self._node.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The data type: one of bool, int32, int64, float32, float64."""
+        return self._node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._node.size
+
+    @property
+    def device(self) -> str:
+        """Always "cpu"."""
+        return "cpu"
+
+    def to_device(self, device: str, /, *, stream: None = None) -> Tensor:
+        """This tensor itself: there is one device, "cpu"."""
+        if device != "cpu" or stream is not None:
+            raise ArgumentError(f"device {device!r} is not known; tensors live on 'cpu'.")
+        return self
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (the standard's name)
+        """The transpose of a matrix."""
+        if self.ndim != 2:
+            raise ShapeError(f"T is for matrices, but the shape is {self.shape}. Use mT or permute_dims.")
+        return apply(Op.TRANSPOSE, self, axes=(1, 0))
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 (the standard's name)
+        """The last two axes swapped."""
+        return self._call("matrix_transpose")
+
+    @property
+    def value(self) -> Array:
+        """The value as a read-only NumPy array (no copy)."""
+        value = self.node.value
+        if value is None:
+            raise TraceError(
+                f"a number is needed at {here()}, but the function is being traced and this tensor is only a symbol. "
+                "Use cr.where instead of a Python branch, and keep NumPy, float() and print() outside."
+            )
+        return value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if dtype is not None and np.dtype(dtype) != self.dtype:
+            if copy is False:
+                raise ArgumentError(f"a {self.dtype.name} tensor cannot become {np.dtype(dtype).name} without a copy.")
+            return self.value.astype(dtype)
+        return self.value.copy() if copy else self.value
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return METHODS["__array_namespace__"]()
+
+    def __dlpack__(self, *, max_version: tuple[int, int] | None = None, copy: bool | None = None, **rest: Any) -> Any:
+        read_only_is_understood = max_version is not None and max_version >= (1, 0)
+        if read_only_is_understood and not copy:
+            return self.value.__dlpack__(max_version=max_version, **rest)
+        if copy is False:
+            raise ArgumentError("a tensor is read-only: without a copy it can go only to a consumer of DLPack 1.0.")
+        return self.value.copy().__dlpack__(**rest)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.value.__dlpack_device__()
+
+    def item(self) -> Scalar:
+        """The value of a tensor with one element as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item() needs exactly one element, but the shape is {self.shape}.")
+        result: Scalar = self.value.item()
+        return result
+
+    def tolist(self) -> Any:
+        """The value as nested Python lists."""
+        return self.value.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind != "i" or self.ndim:
+            raise DTypeError(f"only a scalar integer tensor is an index; this is {self.dtype.name} {self.shape}.")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise ShapeError("a scalar tensor has no length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return self._call("__getitem__", key)
+
+    def __repr__(self) -> str:
+        if self.node.value is None:
+            return f"Tensor(symbol, shape={self.shape}, dtype={self.dtype.name})"
+        body = np.array2string(self.value, separator=", ", prefix="Tensor(", threshold=200, precision=6)
+        return f"Tensor({body}, dtype={self.dtype.name})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    # Operators. `_binary` converts the other side, and promotes both.
+    def __add__(self, other: Any) -> Tensor:
+        return _binary(Op.ADD, self, other)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary(Op.SUB, self, other)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary(Op.MUL, self, other)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary(Op.DIV, self, other)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _binary(Op.FLOOR_DIVIDE, self, other)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _binary(Op.REMAINDER, self, other)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _binary(Op.POW, self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _binary(Op.AND, self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _binary(Op.OR, self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _binary(Op.XOR, self, other)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return _binary(Op.SHIFT_LEFT, self, other)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return _binary(Op.SHIFT_RIGHT, self, other)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as the standard says
+        return _binary(Op.EQUAL, self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]  # elementwise, as the standard says
+        return _binary(Op.NOT_EQUAL, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _binary(Op.LESS, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _binary(Op.LESS_EQUAL, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _binary(Op.LESS, other, self)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _binary(Op.LESS_EQUAL, other, self)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary(Op.ADD, other, self)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary(Op.SUB, other, self)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary(Op.MUL, other, self)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary(Op.DIV, other, self)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _binary(Op.FLOOR_DIVIDE, other, self)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _binary(Op.REMAINDER, other, self)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _binary(Op.POW, other, self)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return _binary(Op.AND, other, self)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return _binary(Op.OR, other, self)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return _binary(Op.XOR, other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self._call("matmul", other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        result: Tensor = METHODS["matmul"](other, self)
+        return result
+
+    def __neg__(self) -> Tensor:
+        return apply(Op.NEG, self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return self._call("abs")
+
+    def __invert__(self) -> Tensor:
+        return apply(Op.NOT, self)
+
+    # Methods for NumPy habits; each is the function of the same name.
+    def _call(self, name: str, *arguments: Any, **keywords: Any) -> Tensor:
+        result: Tensor = METHODS[name](self, *arguments, **keywords)
+        return result
+
+    def sum(self, axis: Axis = None, *, keepdims: bool = False, dtype: Any = None) -> Tensor:
+        """The sum over `axis` (default: over all)."""
+        return self._call("sum", axis=axis, keepdims=keepdims, dtype=dtype)
+
+    def prod(self, axis: Axis = None, *, keepdims: bool = False, dtype: Any = None) -> Tensor:
+        """The product over `axis` (default: over all)."""
+        return self._call("prod", axis=axis, keepdims=keepdims, dtype=dtype)
+
+    def mean(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        """The mean over `axis` (default: over all)."""
+        return self._call("mean", axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """The variance over `axis`."""
+        return self._call("var", axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """The standard deviation over `axis`."""
+        return self._call("std", axis=axis, correction=correction, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        """The largest over `axis` (default: over all)."""
+        return self._call("max", axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        """The smallest over `axis` (default: over all)."""
+        return self._call("min", axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        """Whether any element over `axis` is true."""
+        return self._call("any", axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
+        """Whether all elements over `axis` are true."""
+        return self._call("all", axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        """The index of the first largest along `axis` (default: of all, flattened)."""
+        return self._call("argmax", axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        """The index of the first smallest along `axis` (default: of all, flattened)."""
+        return self._call("argmin", axis=axis, keepdims=keepdims)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without the axes of length 1 (default: all of them)."""
+        return self._call("squeeze", axis=axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """In another data type."""
+        return self._call("astype", dtype)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Kept between `min` and `max`."""
+        return self._call("clip", min, max)
+
+    def exp(self) -> Tensor:
+        """e to the power of each element."""
+        return self._call("exp")
+
+    def log(self) -> Tensor:
+        """The natural logarithm of each element."""
+        return self._call("log")
+
+    def sqrt(self) -> Tensor:
+        """The square root of each element."""
+        return self._call("sqrt")
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent of each element."""
+        return self._call("tanh")
+
+    def abs(self) -> Tensor:
+        """The absolute value of each element."""
+        return self._call("abs")
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape; one length may be -1."""
+        return self._call("reshape", shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def flatten(self) -> Tensor:
+        """All elements along one axis."""
+        return self._call("reshape", (-1,))
+
+    def transpose(self, *axes: int) -> Tensor:
+        """The axes in another order (default: reversed)."""
+        return self._call("permute_dims", axes or tuple(reversed(range(self.ndim))))
+
+
+class State(Tensor):
+    """A tensor that can be assigned: running statistics, optimizer moments, counters.
+
+    Graphs made before an assignment keep the value that they read. Inside a trace, reading makes an input of the
+    program and assigning makes an output that is written in place.
+
+    Parameters
+    ----------
+    value
+        The first value; its shape and data type stay.
+    name
+        Its path in the network, such as `"0.running_mean"`.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, value: Any, name: str = "") -> None:
+        self.name = name
+        super().__init__(self._leaf(asarray(value).value))
+
+    def _leaf(self, value: Array) -> Node:
+        return leaf(value, tracked=self._is_tracked(value.dtype), owner=self)
+
+    def _is_tracked(self, dtype: DType) -> bool:
+        return False
+
+    @property
+    def node(self) -> Node:
+        """The node of the value as it is now."""
+        trace = _trace.get()
+        return self._node if trace is None else trace.read(self)
+
+    def assign(self, value: Any) -> None:
+        """Take a new value, of the same shape and data type. No gradient flows through an assignment.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If shape or data type differ.
+        """
+        new = asarray(value) if isinstance(value, Tensor) else asarray(value, dtype=self.dtype)
+        label = f'{type(self).__name__} "{self.name}"' if self.name else type(self).__name__
+        if new.shape != self.shape:
+            raise ShapeError(f"{label} has the shape {self.shape} and cannot take a value of {new.shape}.")
+        if new.dtype != self.dtype:
+            raise DTypeError(f"{label} is {self.dtype.name} and cannot take {new.dtype.name}; use astype.")
+        trace = _trace.get()
+        if trace is not None:
+            trace.write(self, new)
+        else:
+            self._node = self._leaf(new.value)
+
+    def __repr__(self) -> str:
+        label = f'"{self.name}", ' if self.name else ""
+        return super().__repr__().replace("Tensor(", f"{type(self).__name__}({label}", 1)
+
+
+class Parameter(State):
+    """A state that is learned: `backpropagate` finds it by itself.
+
+    Parameters
+    ----------
+    value
+        The first value, float32 or float64.
+    name
+        Its path in the network, such as `"0.weight"`.
+    trainable
+        Whether gradients are wanted for it; `False` freezes it.
+    """
+
+    __slots__ = ("_trainable",)
+
+    def __init__(self, value: Any, name: str = "", trainable: bool = True) -> None:
+        self._trainable = trainable
+        super().__init__(value, name)
+        if not is_floating(self.dtype):
+            raise DTypeError(f"a Parameter must be float32 or float64, but its value is {self.dtype.name}.")
+
+    def _is_tracked(self, dtype: DType) -> bool:
+        return self._trainable and is_floating(dtype)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are wanted for it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, wanted: bool) -> None:
+        self._trainable = wanted
+        self._node = self._leaf(self._node.value if self._node.value is not None else self.value)
+
+
+# --- Making tensors ----------------------------------------------------------------------------------------------
+
+
+def asarray(obj: Any, dtype: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor of `obj`: a number, nested lists, a NumPy array, or anything that offers its buffer.
+
+    Parameters
+    ----------
+    obj
+        Python floats become float32 and integers int64; an array keeps its own data type where that is supported.
+    dtype
+        The data type wanted, if another.
+    copy
+        `None` copies unless the source is read-only (then its buffer is shared); `True` always; `False` never.
+
+    Raises
+    ------
+    DTypeError
+        If `obj` holds something other than numbers.
+    """
+    if isinstance(obj, Tensor):
+        return obj if dtype is None else cast(obj, supported(dtype))
+    given = isinstance(obj, np.ndarray | np.generic) or hasattr(obj, "__array__") or _has_buffer(obj)
+    try:
+        array = np.asarray(obj)
+    except ValueError as error:
+        raise ShapeError(f"nested lists must have equal lengths: {error}.") from error
+    if given:
+        own = adopted(array.dtype)
+    elif array.size == 0 and array.dtype.kind == "f":
+        own = float32
+    elif array.dtype.kind in "biuf":
+        own = {"b": bool_, "i": int64, "u": int64, "f": float32}[array.dtype.kind]
+    else:
+        raise DTypeError(f"{type(obj).__name__} holds {array.dtype.name}, not numbers; convert it first.")
+    wanted = own if dtype is None else supported(dtype)
+    result = array.astype(wanted, copy=False)
+    owned = given and np.shares_memory(result, array) if result.size else False
+    if copy is False and not owned:
+        raise ArgumentError(f"{type(obj).__name__} of {array.dtype.name} cannot become {wanted.name} without a copy.")
+    if copy or (copy is None and owned and result.flags.writeable):
+        result = result.copy()
+    return Tensor(leaf(result, tracked=_recording.get() and is_floating(wanted)))
+
+
+def _has_buffer(source: Any) -> bool:
+    return isinstance(source, bytes | bytearray | memoryview) or type(source).__module__ == "array"
+
+
+def leaf(value: Array, *, tracked: bool, owner: object | None = None) -> Node:
+    """An input node that holds `value`."""
+    value = value.view()
+    value.flags.writeable = False
+    return Node(Op.INPUT, (), {}, value.shape, supported(value.dtype), here(), value, tracked, owner)
+
+
+def constant(value: Any, dtype: DType) -> Tensor:
+    """A tensor of a fixed value through which no gradient flows."""
+    array = np.asarray(value, dtype)
+    array.flags.writeable = False
+    return Tensor(Node(Op.CONSTANT, (), {}, array.shape, dtype, here(), array, gradient_of=_gradient_of.get()))
+
+
+def apply(op: Op, *inputs: Tensor, **attributes: Any) -> Tensor:
+    """The tensor that `op` makes of `inputs`: checked, computed unless symbolic, and remembered where needed."""
+    nodes = tuple(tensor.node for tensor in inputs)
+    shape, dtype = infer(op, nodes, attributes)
+    tracked = (
+        _recording.get() and is_floating(dtype) and op is not Op.STOP_GRADIENT and any(node.tracked for node in nodes)
+    )
+    provenance, forward = here(), _gradient_of.get()
+    values = [node.value for node in nodes if node.value is not None]
+    if len(values) < len(nodes):
+        return Tensor(Node(op, nodes, attributes, shape, dtype, provenance, None, tracked, None, forward))
+    value = evaluate(op, values, attributes)
+    value.flags.writeable = False
+    if not tracked:
+        return Tensor(Node(Op.CONSTANT, (), {}, shape, dtype, provenance, value, False, None, forward))
+    return Tensor(Node(op, nodes, attributes, shape, dtype, provenance, value, True, None, forward))
+
+
+def operands(*values: Any) -> list[Tensor]:
+    """Tensors of one data type: Python numbers are weak, arrays and tensors are promoted."""
+    strong = [value if isinstance(value, Tensor) else _strong(value) for value in values]
+    known = [tensor.dtype for tensor in strong if tensor is not None]
+    dtype = promote(*known) if known else None
+    for value, tensor in zip(values, strong, strict=True):
+        if tensor is None:
+            dtype = of_scalar(value, dtype)
+    assert dtype is not None
+    return [
+        constant(value, dtype) if tensor is None else tensor if tensor.dtype == dtype else cast(tensor, dtype)
+        for value, tensor in zip(values, strong, strict=True)
+    ]
+
+
+def _strong(value: Any) -> Tensor | None:
+    return None if isinstance(value, bool | int | float) and not isinstance(value, np.generic) else asarray(value)
+
+
+def cast(x: Tensor, dtype: DType) -> Tensor:
+    """`x` in another data type."""
+    return x if x.dtype == dtype else apply(Op.CAST, x, dtype=dtype)
+
+
+def _binary(op: Op, a: Any, b: Any) -> Tensor:
+    left, right = operands(a, b)
+    if op is Op.DIV and not is_floating(left.dtype):
+        left, right = cast(left, float32), cast(right, float32)
+    return apply(op, left, right)
+
+
+# --- Contexts ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Nothing made in this block remembers its inputs: no gradient, no memory.
+
+    >>> import chainrule as cr
+    >>> weight = cr.Parameter([1.0, 2.0])
+    >>> with cr.no_grad():
+    ...     loss = cr.sum(weight**2)
+    >>> loss.node.inputs
+    ()
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+@contextmanager
+def gradient_scope(forward: Node) -> Iterator[None]:
+    """Nodes made in this block remember that they belong to the gradient of `forward`."""
+    token = _gradient_of.set(forward)
+    try:
+        yield
+    finally:
+        _gradient_of.reset(token)
+
+
+@contextmanager
+def trace_scope(trace: StateReader) -> Iterator[None]:
+    """States read and assigned in this block go through `trace`."""
+    token = _trace.set(trace)
+    try:
+        yield
+    finally:
+        _trace.reset(token)

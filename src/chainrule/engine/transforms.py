@@ -1,0 +1,284 @@
+"""Functions of functions: gradients, products with Jacobians, whole Jacobians and Hessians, custom gradients.
+
+All stand on `backprop.walk`. Forward mode (`jvp`) differentiates the vector-Jacobian product by its own upstream
+gradient, so it needs no second page of calculus.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.backprop import backpropagate, walk
+from chainrule.engine.dtypes import is_floating
+from chainrule.engine.functions import full_like, reshape, stack, stop_gradient, zeros_like
+from chainrule.engine.functions import sum as sum_over
+from chainrule.engine.graph import toposort
+from chainrule.engine.op import Op
+from chainrule.engine.tensor import Parameter, Tensor, apply, asarray, leaf
+from chainrule.errors import ArgumentError, GradientError, ShapeError
+
+Function = Callable[..., Any]
+
+
+def _variable(x: Any) -> Tensor:
+    """A tensor of the same value that is a beginning of its own, so that only paths through it are followed.
+
+    Inside another differentiation the value must stay connected, so the beginning is an op on it.
+    """
+    tensor = asarray(x)
+    if tensor.node.tracked or tensor.node.value is None:
+        return apply(Op.RESHAPE, tensor, shape=tensor.shape)
+    return Tensor(leaf(tensor.value, tracked=is_floating(tensor.dtype)))
+
+
+def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
+    """A function that returns `(f(*args), gradient)`.
+
+    Parameters
+    ----------
+    f
+        Returns a scalar tensor (with `has_aux`: that and anything else).
+    argnums
+        Which positional argument the gradient is for; several give a tuple of gradients.
+    has_aux
+        The result is then `((value, aux), gradient)`.
+    """
+    several = not isinstance(argnums, int)
+    numbers = tuple(argnums) if not isinstance(argnums, int) else (argnums,)
+
+    def function(*args: Any, **keywords: Any) -> Any:
+        for number in numbers:
+            if not -len(args) <= number < len(args):
+                raise ArgumentError(f"grad: argnums names argument {number}, but {len(args)} were given.")
+        chosen = {number % len(args): _variable(args[number % len(args)]) for number in numbers}
+        result = f(*(chosen.get(i, arg) for i, arg in enumerate(args)), **keywords)
+        loss = result[0] if has_aux else result
+        gradients = backpropagate(loss, wrt=[chosen[number % len(args)] for number in numbers])
+        return result, (tuple(gradients) if several else gradients[0])
+
+    return function
+
+
+def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
+    """A function that returns the gradient of the scalar function `f` for the argument `argnums`.
+
+    >>> import chainrule as cr
+    >>> cr.grad(lambda x: x**3)(cr.asarray(2.0)).item()
+    12.0
+    """
+    both = value_and_grad(f, argnums, has_aux)
+
+    def function(*args: Any, **keywords: Any) -> Any:
+        result, gradient = both(*args, **keywords)
+        return (gradient, result[1]) if has_aux else gradient
+
+    return function
+
+
+def vjp(f: Function, *args: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
+    """`f(*args)`, and the function that takes an upstream gradient of its shape back to every argument."""
+    variables = [_variable(arg) for arg in args]
+    output = _tensor_result(f(*variables), "vjp")
+    nodes = toposort([output.node])
+
+    def back(upstream: Any) -> tuple[Tensor, ...]:
+        g = asarray(upstream, dtype=output.dtype)
+        if g.shape != output.shape:
+            raise ShapeError(f"vjp: the upstream gradient has the shape {g.shape}, the output {output.shape}.")
+        found = walk(nodes, output, [v.node for v in variables], g)
+        return tuple(found[v.node] if v.node in found else zeros_like(v) for v in variables)
+
+    return output, back
+
+
+def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """`f(*args)`, and how it changes when the arguments move along `tangents`."""
+    if len(args) != len(tangents):
+        raise ArgumentError(f"jvp: {len(args)} arguments but {len(tangents)} tangents.")
+    output, back = vjp(f, *args)
+    upstream = _variable(full_like(output, 1))
+    pulled = back(upstream)
+    moved = [asarray(t, dtype=p.dtype) for t, p in zip(tangents, pulled, strict=True)]
+    for tangent, arg in zip(moved, pulled, strict=True):
+        if tangent.shape != arg.shape:
+            raise ShapeError(f"jvp: a tangent has the shape {tangent.shape}, its argument {arg.shape}.")
+    total = sum((sum_over(p * t) for p, t in zip(pulled, moved, strict=True)), start=asarray(0.0, dtype=output.dtype))
+    return output, backpropagate(total, wrt=[upstream])[0]
+
+
+def jacobian(f: Function, argnums: int = 0) -> Function:
+    """A function that returns the derivative of every output by every input: output shape + input shape."""
+
+    def function(*args: Any) -> Tensor:
+        variable = _variable(args[argnums])
+        output = _tensor_result(f(*args[:argnums], variable, *args[argnums + 1 :]), "jacobian")
+        nodes = toposort([output.node])
+        rows = []
+        for index in range(output.size):
+            unit = np.zeros(output.size, output.dtype)
+            unit[index] = 1
+            found = walk(nodes, output, [variable.node], asarray(unit.reshape(output.shape)))
+            rows.append(found.get(variable.node, zeros_like(variable)))
+        if not rows:
+            return zeros_like(reshape(output, (0,) * (output.ndim + variable.ndim)))
+        return reshape(stack(rows), (*output.shape, *variable.shape))
+
+    return function
+
+
+def hessian(f: Function, argnums: int = 0) -> Function:
+    """A function that returns the second derivatives of the scalar function `f`: input shape twice."""
+    return jacobian(grad(f, argnums), argnums)
+
+
+def custom_gradient(f: Function) -> Function:
+    """Give a function a gradient of your own.
+
+    `f(*args)` returns `(value, backward)`, where `backward(upstream)` returns the gradient for each argument (a tensor
+    for one, a tuple for several, `None` where none flows).
+
+    >>> import chainrule as cr
+    >>> @cr.custom_gradient
+    ... def clipped(x):
+    ...     return x, lambda upstream: cr.clip(upstream, -1.0, 1.0)
+    >>> cr.grad(lambda x: 10.0 * clipped(x))(cr.asarray(2.0)).item()
+    1.0
+    """
+
+    def function(*args: Any) -> Tensor:
+        tensors = [asarray(arg) for arg in args]
+        value, backward = f(*(stop_gradient(tensor) for tensor in tensors))
+        return _with_gradient(_tensor_result(value, "custom_gradient"), tensors, backward)
+
+    return function
+
+
+def checkpoint(f: Function) -> Function:
+    """`f` without its intermediate values being kept: backpropagation computes them again when it needs them.
+
+    `f` takes and returns tensors; parameters that it reads must be passed as arguments.
+    """
+
+    def function(*args: Any) -> Tensor:
+        tensors = [asarray(arg) for arg in args]
+        value = _tensor_result(f(*(stop_gradient(tensor) for tensor in tensors)), "checkpoint")
+        hidden = [node.owner for node in toposort([value.node]) if isinstance(node.owner, Parameter)]
+        if hidden:
+            raise GradientError(
+                f'checkpoint: the function reads the parameter "{hidden[0].name}" by itself; pass it as an argument.'
+            )
+
+        def backward(upstream: Tensor) -> tuple[Tensor, ...]:
+            return vjp(f, *tensors)[1](upstream)
+
+        return _with_gradient(stop_gradient(value), tensors, backward)
+
+    return function
+
+
+def _with_gradient(value: Tensor, sources: Sequence[Tensor], backward: Callable[[Tensor], Any]) -> Tensor:
+    """`value` as a node whose inputs are `sources` and whose gradient is `backward`."""
+
+    def pull(g: Tensor, position: int, _inputs: tuple[Tensor, ...]) -> Tensor | None:
+        if position == 0:
+            return None
+        returned = backward(g)
+        parts = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+        if len(parts) != len(sources):
+            raise GradientError(f"the backward function returned {len(parts)} gradients for {len(sources)} arguments.")
+        given = parts[position - 1]
+        if given is None:
+            return None
+        gradient = asarray(given)
+        if gradient.shape != sources[position - 1].shape:
+            raise ShapeError(
+                f"the backward function returned a gradient of shape {gradient.shape} for argument {position - 1} "
+                f"of shape {sources[position - 1].shape}."
+            )
+        return gradient
+
+    return apply(Op.CUSTOM, stop_gradient(value), *sources, backward=pull)
+
+
+def _tensor_result(value: Any, name: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{name}: the function must return one tensor, but returned {type(value).__name__}.")
+    return value
+
+
+def check_gradients(
+    f: Function, *args: Any, order: int = 2, step: float = 1e-5, tolerance: float = 1e-5, seed: int = 0
+) -> None:
+    """Compare the gradient of `f` with numeric differences along random directions, in float64.
+
+    The sum of `f`'s output, weighted with fixed random numbers, is moved along a random direction of each floating
+    argument; the central difference must agree with the gradient's product with that direction. With `order=2` the
+    gradient itself is checked in the same way.
+
+    Parameters
+    ----------
+    f
+        A function of tensors that returns a floating tensor.
+    *args
+        Its arguments; floating ones are converted to float64 and differentiated.
+    order
+        1 or 2.
+    step
+        Half the distance of the central difference, relative to numbers of size 1.
+    tolerance
+        The greatest difference, relative to the larger of 1 and the numeric value.
+
+    Raises
+    ------
+    GradientError
+        If they differ, with the order, the argument and both numbers.
+    """
+    if order not in (1, 2):
+        raise ArgumentError(f"check_gradients: order is 1 or 2, not {order}.")
+    generator = np.random.default_rng(seed)
+    arrays = [np.asarray(arg) for arg in args]
+    arrays = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
+    places = [i for i, array in enumerate(arrays) if array.dtype.kind == "f"]
+    if not places:
+        raise ArgumentError("check_gradients: no argument is floating.")
+
+    output = _tensor_result(f(*map(asarray, arrays)), "check_gradients")
+    weights = asarray(generator.standard_normal(output.shape))
+
+    def weighed(*tensors: Any) -> Tensor:
+        return sum_over(f(*tensors) * weights)
+
+    _compare(weighed, arrays, places, generator, step, tolerance, 1)
+    if order == 2:
+        slopes = [asarray(generator.standard_normal(arrays[i].shape)) for i in places]
+
+        def weighed_gradient(*tensors: Any) -> Tensor:
+            gradients = grad(weighed, places)(*tensors)
+            return sum((sum_over(g * s) for g, s in zip(gradients, slopes, strict=True)), start=asarray(0.0))
+
+        _compare(weighed_gradient, arrays, places, generator, step, tolerance, 2)
+
+
+def _compare(
+    f: Function,
+    arrays: list[Any],
+    places: list[int],
+    generator: np.random.Generator,
+    step: float,
+    tolerance: float,
+    order: int,
+) -> None:
+    gradients = grad(f, places)(*arrays)
+    for place, gradient in zip(places, gradients, strict=True):
+        direction = generator.standard_normal(arrays[place].shape)
+        ahead, behind = list(arrays), list(arrays)
+        ahead[place] = arrays[place] + step * direction
+        behind[place] = arrays[place] - step * direction
+        numeric = (float(f(*map(asarray, ahead))) - float(f(*map(asarray, behind)))) / (2 * step)
+        exact = float(np.sum(np.asarray(gradient) * direction))
+        if not abs(exact - numeric) <= tolerance * max(1.0, abs(numeric)):
+            raise GradientError(
+                f"check_gradients: order {order}, argument {place}: the gradient gives {exact:.10g} along a random "
+                f"direction, the numeric difference {numeric:.10g}."
+            )

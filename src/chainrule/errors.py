@@ -1,0 +1,50 @@
+"""Every exception that chainrule raises on purpose.
+
+ChainruleError
+ ├─ ShapeError        shapes that do not fit each other            (also a ValueError)
+ ├─ DTypeError        a data type that an operation cannot take    (also a TypeError)
+ ├─ GradientError     a gradient that does not exist
+ ├─ ArgumentError     an argument out of its range                 (also a ValueError)
+ ├─ DataError         what the user gave as data: files, columns, cells (also a ValueError)
+ ├─ FileFormatError   a model file that is damaged, foreign or newer    (also a ValueError)
+ ├─ TraceError        something that a traced function cannot do
+ └─ TrainingError     training that cannot go on
+
+A message says what happened, where, what was expected, and what to do. The command line prints it as one sentence.
+"""
+
+
+class ChainruleError(Exception):
+    """The root: catch this to catch everything that chainrule raises on purpose."""
+
+
+class ShapeError(ChainruleError, ValueError):
+    """Shapes that do not fit each other, the layer, or the operation."""
+
+
+class DTypeError(ChainruleError, TypeError):
+    """A data type that the operation cannot take."""
+
+
+class GradientError(ChainruleError):
+    """A gradient that does not exist: the loss is no scalar, depends on nothing, or was made outside."""
+
+
+class ArgumentError(ChainruleError, ValueError):
+    """An argument of a public function that is out of its range."""
+
+
+class DataError(ChainruleError, ValueError):
+    """Data that cannot be read or learned from: the message names the file, row and column."""
+
+
+class FileFormatError(ChainruleError, ValueError):
+    """A model file that is damaged, was made by another program, or by a newer chainrule."""
+
+
+class TraceError(ChainruleError):
+    """Something that needs a number while a function is being traced, when there are only symbols."""
+
+
+class TrainingError(ChainruleError):
+    """Training that cannot go on."""

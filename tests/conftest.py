@@ -1,0 +1,40 @@
+"""Fixtures and options of the whole test suite."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from oracle import LIVE, Oracle, recorded_versions, versions
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-oracles", action="store_true", help="write the live results of PyTorch and JAX")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.getoption("--record-oracles") and not LIVE:
+        raise pytest.UsageError("--record-oracles needs PyTorch and JAX: run `make oracles` first")
+    return f"oracles: live {versions()}" if LIVE else f"oracles: recorded results of {recorded_versions()}"
+
+
+@pytest.fixture(scope="module")
+def oracle(request: pytest.FixtureRequest) -> Iterator[Oracle]:
+    """`oracle(name, compute)`: what PyTorch or JAX say, live or recorded."""
+    found = Oracle(request.module.__name__.rpartition(".")[2])
+    yield found
+    if request.config.getoption("--record-oracles"):
+        found.record()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same in every run."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def fresh_random_stream() -> None:
+    """Every test begins the default stream anew, so that tests do not depend on each other's order."""
+    cr.random.seed(0)
