@@ -52,11 +52,12 @@ def erf(x: Array) -> Array:
     for low, high, approximation in ((0, 0.84375, _small), (0.84375, 1.25, _middle), (1.25, 6, _tail)):
         chosen = (size >= low) & (size < high)
         result[chosen] = approximation(size[chosen])
-    return np.asarray(np.copysign(result, wide), x.dtype)
+    return np.copysign(result, wide).astype(x.dtype)
 
 
 def _small(x: Array) -> Array:
-    return x + x * _ratio(_SMALL, x * x)
+    small: Array = x + x * _ratio(_SMALL, x * x)
+    return small
 
 
 def _middle(x: Array) -> Array:
