@@ -1,7 +1,9 @@
 """chainrule: neural networks that learn by backpropagation, and show their work."""
 
+from chainrule import nn as nn
 from chainrule.engine import random as random
 from chainrule.engine.backprop import backpropagate as backpropagate
+from chainrule.engine.context import no_grad as no_grad
 from chainrule.engine.dtypes import bool_ as bool_
 from chainrule.engine.dtypes import float32 as float32
 from chainrule.engine.dtypes import float64 as float64
@@ -151,11 +153,10 @@ from chainrule.engine.functions import vecdot as vecdot
 from chainrule.engine.functions import where as where
 from chainrule.engine.functions import zeros as zeros
 from chainrule.engine.functions import zeros_like as zeros_like
-from chainrule.engine.tensor import Parameter as Parameter
-from chainrule.engine.tensor import State as State
+from chainrule.engine.state import Parameter as Parameter
+from chainrule.engine.state import State as State
 from chainrule.engine.tensor import Tensor as Tensor
 from chainrule.engine.tensor import asarray as asarray
-from chainrule.engine.tensor import no_grad as no_grad
 from chainrule.engine.transforms import check_gradients as check_gradients
 from chainrule.engine.transforms import checkpoint as checkpoint
 from chainrule.engine.transforms import custom_gradient as custom_gradient

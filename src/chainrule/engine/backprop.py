@@ -7,13 +7,15 @@ that are made of nodes themselves, each of which remembers the forward node whos
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
+from chainrule.engine.context import gradient_scope
 from chainrule.engine.derivatives import derivative
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.functions import full_like, zeros_like
 from chainrule.engine.functions.shapes import sum_to
 from chainrule.engine.graph import Node, toposort
 from chainrule.engine.provenance import module_scope
-from chainrule.engine.tensor import Parameter, Tensor, gradient_scope
+from chainrule.engine.state import Parameter
+from chainrule.engine.tensor import Tensor
 from chainrule.errors import GradientError
 
 

@@ -7,12 +7,14 @@ is a `State`: a compiled program advances it in place, and a checkpoint that hol
 import math
 from typing import Any
 
+from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import float32, float64, int64, is_floating, supported
 from chainrule.engine.functions import argsort, cos, log, reshape, sqrt
 from chainrule.engine.functions.creation import Lengths, lengths_of
 from chainrule.engine.op import Op
 from chainrule.engine.philox import blocks
-from chainrule.engine.tensor import State, Tensor, apply, asarray, cast, constant, no_grad
+from chainrule.engine.state import State
+from chainrule.engine.tensor import Tensor, apply, asarray, cast, constant
 from chainrule.errors import ArgumentError
 
 

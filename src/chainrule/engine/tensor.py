@@ -1,19 +1,17 @@
 """Tensors: handles on nodes, with the operators that Python and NumPy users expect.
 
 `apply` is the one way in which a node comes to be: it infers shape and data type, computes the value on the reference
-executor unless an input is symbolic, and keeps the inputs only where a gradient may flow. `State` is a tensor that can
-be assigned; `Parameter` is a state that backpropagation finds by itself.
+executor unless an input is symbolic, and keeps the inputs only where a gradient may flow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from chainrule.engine.context import gradient_of, recording
 from chainrule.engine.dtypes import DType, adopted, bool_, float32, int64, is_floating, of_scalar, promote, supported
 from chainrule.engine.graph import Node, Shape, infer
 from chainrule.engine.op import Op
@@ -25,19 +23,6 @@ Array = np.ndarray[Any, Any]
 Scalar = bool | int | float
 Axis = int | tuple[int, ...] | None
 METHODS: dict[str, Callable[..., Any]] = {}  # filled by `functions`, so that imports go one way
-
-
-class StateReader(Protocol):
-    """What a trace offers to states: an input node for each that is read, an output for each that is assigned."""
-
-    def read(self, state: State) -> Node: ...
-
-    def write(self, state: State, value: Tensor) -> None: ...
-
-
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-_gradient_of: ContextVar[Node | None] = ContextVar("gradient_of", default=None)
-_trace: ContextVar[StateReader | None] = ContextVar("trace", default=None)
 
 
 class Tensor:
@@ -98,14 +83,14 @@ class Tensor:
         return self
 
     @property
-    def T(self) -> Tensor:  # noqa: N802 (the standard's name)
+    def T(self) -> Tensor:
         """The transpose of a matrix."""
         if self.ndim != 2:
             raise ShapeError(f"T is for matrices, but the shape is {self.shape}. Use mT or permute_dims.")
         return apply(Op.TRANSPOSE, self, axes=(1, 0))
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802 (the standard's name)
+    def mT(self) -> Tensor:
         """The last two axes swapped."""
         return self._call("matrix_transpose")
 
@@ -384,98 +369,6 @@ class Tensor:
         return self._call("permute_dims", axes or tuple(reversed(range(self.ndim))))
 
 
-class State(Tensor):
-    """A tensor that can be assigned: running statistics, optimizer moments, counters.
-
-    Graphs made before an assignment keep the value that they read. Inside a trace, reading makes an input of the
-    program and assigning makes an output that is written in place.
-
-    Parameters
-    ----------
-    value
-        The first value; its shape and data type stay.
-    name
-        Its path in the network, such as `"0.running_mean"`.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, value: Any, name: str = "") -> None:
-        self.name = name
-        super().__init__(self._leaf(asarray(value).value))
-
-    def _leaf(self, value: Array) -> Node:
-        return leaf(value, tracked=self._is_tracked(value.dtype), owner=self)
-
-    def _is_tracked(self, dtype: DType) -> bool:
-        return False
-
-    @property
-    def node(self) -> Node:
-        """The node of the value as it is now."""
-        trace = _trace.get()
-        return self._node if trace is None else trace.read(self)
-
-    def assign(self, value: Any) -> None:
-        """Take a new value, of the same shape and data type. No gradient flows through an assignment.
-
-        Raises
-        ------
-        ShapeError, DTypeError
-            If shape or data type differ.
-        """
-        new = asarray(value) if isinstance(value, Tensor) else asarray(value, dtype=self.dtype)
-        label = f'{type(self).__name__} "{self.name}"' if self.name else type(self).__name__
-        if new.shape != self.shape:
-            raise ShapeError(f"{label} has the shape {self.shape} and cannot take a value of {new.shape}.")
-        if new.dtype != self.dtype:
-            raise DTypeError(f"{label} is {self.dtype.name} and cannot take {new.dtype.name}; use astype.")
-        trace = _trace.get()
-        if trace is not None:
-            trace.write(self, new)
-        else:
-            self._node = self._leaf(new.value)
-
-    def __repr__(self) -> str:
-        label = f'"{self.name}", ' if self.name else ""
-        return super().__repr__().replace("Tensor(", f"{type(self).__name__}({label}", 1)
-
-
-class Parameter(State):
-    """A state that is learned: `backpropagate` finds it by itself.
-
-    Parameters
-    ----------
-    value
-        The first value, float32 or float64.
-    name
-        Its path in the network, such as `"0.weight"`.
-    trainable
-        Whether gradients are wanted for it; `False` freezes it.
-    """
-
-    __slots__ = ("_trainable",)
-
-    def __init__(self, value: Any, name: str = "", trainable: bool = True) -> None:
-        self._trainable = trainable
-        super().__init__(value, name)
-        if not is_floating(self.dtype):
-            raise DTypeError(f"a Parameter must be float32 or float64, but its value is {self.dtype.name}.")
-
-    def _is_tracked(self, dtype: DType) -> bool:
-        return self._trainable and is_floating(dtype)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether gradients are wanted for it."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, wanted: bool) -> None:
-        self._trainable = wanted
-        self._node = self._leaf(self._node.value if self._node.value is not None else self.value)
-
-
 # --- Making tensors ----------------------------------------------------------------------------------------------
 
 
@@ -518,7 +411,7 @@ def asarray(obj: Any, dtype: Any = None, copy: bool | None = None) -> Tensor:
         raise ArgumentError(f"{type(obj).__name__} of {array.dtype.name} cannot become {wanted.name} without a copy.")
     if copy or (copy is None and owned and result.flags.writeable):
         result = result.copy()
-    return Tensor(leaf(result, tracked=_recording.get() and is_floating(wanted)))
+    return Tensor(leaf(result, tracked=recording.get() and is_floating(wanted)))
 
 
 def _has_buffer(source: Any) -> bool:
@@ -536,7 +429,7 @@ def constant(value: Any, dtype: DType) -> Tensor:
     """A tensor of a fixed value through which no gradient flows."""
     array = np.asarray(value, dtype)
     array.flags.writeable = False
-    return Tensor(Node(Op.CONSTANT, (), {}, array.shape, dtype, here(), array, gradient_of=_gradient_of.get()))
+    return Tensor(Node(Op.CONSTANT, (), {}, array.shape, dtype, here(), array, gradient_of=gradient_of.get()))
 
 
 def apply(op: Op, *inputs: Tensor, **attributes: Any) -> Tensor:
@@ -544,9 +437,9 @@ def apply(op: Op, *inputs: Tensor, **attributes: Any) -> Tensor:
     nodes = tuple(tensor.node for tensor in inputs)
     shape, dtype = infer(op, nodes, attributes)
     tracked = (
-        _recording.get() and is_floating(dtype) and op is not Op.STOP_GRADIENT and any(node.tracked for node in nodes)
+        recording.get() and is_floating(dtype) and op is not Op.STOP_GRADIENT and any(node.tracked for node in nodes)
     )
-    provenance, forward = here(), _gradient_of.get()
+    provenance, forward = here(), gradient_of.get()
     values = [node.value for node in nodes if node.value is not None]
     if len(values) < len(nodes):
         return Tensor(Node(op, nodes, attributes, shape, dtype, provenance, None, tracked, None, forward))
@@ -586,44 +479,3 @@ def _binary(op: Op, a: Any, b: Any) -> Tensor:
     if op is Op.DIV and not is_floating(left.dtype):
         left, right = cast(left, float32), cast(right, float32)
     return apply(op, left, right)
-
-
-# --- Contexts ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Nothing made in this block remembers its inputs: no gradient, no memory.
-
-    >>> import chainrule as cr
-    >>> weight = cr.Parameter([1.0, 2.0])
-    >>> with cr.no_grad():
-    ...     loss = cr.sum(weight**2)
-    >>> loss.node.inputs
-    ()
-    """
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-@contextmanager
-def gradient_scope(forward: Node) -> Iterator[None]:
-    """Nodes made in this block remember that they belong to the gradient of `forward`."""
-    token = _gradient_of.set(forward)
-    try:
-        yield
-    finally:
-        _gradient_of.reset(token)
-
-
-@contextmanager
-def trace_scope(trace: StateReader) -> Iterator[None]:
-    """States read and assigned in this block go through `trace`."""
-    token = _trace.set(trace)
-    try:
-        yield
-    finally:
-        _trace.reset(token)

@@ -15,7 +15,8 @@ from chainrule.engine.functions import full_like, reshape, stack, stop_gradient,
 from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.graph import toposort
 from chainrule.engine.op import Op
-from chainrule.engine.tensor import Parameter, Tensor, apply, asarray, leaf
+from chainrule.engine.state import Parameter
+from chainrule.engine.tensor import Tensor, apply, asarray, leaf
 from chainrule.errors import ArgumentError, GradientError, ShapeError
 
 Function = Callable[..., Any]

@@ -1,0 +1,68 @@
+"""What holds for a block of code: whether nodes remember their inputs, whose gradient is being made, which trace reads.
+
+Context variables, so each thread and each task has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+from chainrule.engine.graph import Node
+
+if TYPE_CHECKING:
+    from chainrule.engine.state import State
+    from chainrule.engine.tensor import Tensor
+
+
+class StateReader(Protocol):
+    """What a trace offers to states: an input node for each that is read, an output for each that is assigned."""
+
+    def read(self, state: State) -> Node: ...
+
+    def write(self, state: State, value: Tensor) -> None: ...
+
+
+recording: ContextVar[bool] = ContextVar("recording", default=True)
+gradient_of: ContextVar[Node | None] = ContextVar("gradient_of", default=None)
+trace_under_way: ContextVar[StateReader | None] = ContextVar("trace", default=None)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Nothing made in this block remembers its inputs: no gradient, no memory.
+
+    >>> import chainrule as cr
+    >>> weight = cr.Parameter([1.0, 2.0])
+    >>> with cr.no_grad():
+    ...     loss = cr.sum(weight**2)
+    >>> loss.node.inputs
+    ()
+    """
+    token = recording.set(False)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+@contextmanager
+def gradient_scope(forward: Node) -> Iterator[None]:
+    """Nodes made in this block remember that they belong to the gradient of `forward`."""
+    token = gradient_of.set(forward)
+    try:
+        yield
+    finally:
+        gradient_of.reset(token)
+
+
+@contextmanager
+def trace_scope(trace: StateReader) -> Iterator[None]:
+    """States read and assigned in this block go through `trace`."""
+    token = trace_under_way.set(trace)
+    try:
+        yield
+    finally:
+        trace_under_way.reset(token)

@@ -1,0 +1,103 @@
+"""State by reference: `State` is a tensor that can be assigned, `Parameter` one that backpropagation finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.engine.context import trace_under_way
+from chainrule.engine.dtypes import DType, is_floating
+from chainrule.engine.graph import Node
+from chainrule.engine.tensor import Array, Tensor, asarray, leaf
+from chainrule.errors import DTypeError, ShapeError
+
+
+class State(Tensor):
+    """A tensor that can be assigned: running statistics, optimizer moments, counters.
+
+    Graphs made before an assignment keep the value that they read. Inside a trace, reading makes an input of the
+    program and assigning makes an output that is written in place.
+
+    Parameters
+    ----------
+    value
+        The first value; its shape and data type stay.
+    name
+        Its path in the network, such as `"0.running_mean"`.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, value: Any, name: str = "") -> None:
+        self.name = name
+        super().__init__(self._leaf(asarray(value).value))
+
+    def _leaf(self, value: Array) -> Node:
+        return leaf(value, tracked=self._is_tracked(value.dtype), owner=self)
+
+    def _is_tracked(self, dtype: DType) -> bool:
+        return False
+
+    @property
+    def node(self) -> Node:
+        """The node of the value as it is now."""
+        trace = trace_under_way.get()
+        return self._node if trace is None else trace.read(self)
+
+    def assign(self, value: Any) -> None:
+        """Take a new value, of the same shape and data type. No gradient flows through an assignment.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If shape or data type differ.
+        """
+        new = asarray(value) if isinstance(value, Tensor) else asarray(value, dtype=self.dtype)
+        label = f'{type(self).__name__} "{self.name}"' if self.name else type(self).__name__
+        if new.shape != self.shape:
+            raise ShapeError(f"{label} has the shape {self.shape} and cannot take a value of {new.shape}.")
+        if new.dtype != self.dtype:
+            raise DTypeError(f"{label} is {self.dtype.name} and cannot take {new.dtype.name}; use astype.")
+        trace = trace_under_way.get()
+        if trace is not None:
+            trace.write(self, new)
+        else:
+            self._node = self._leaf(new.value)
+
+    def __repr__(self) -> str:
+        label = f'"{self.name}", ' if self.name else ""
+        return super().__repr__().replace("Tensor(", f"{type(self).__name__}({label}", 1)
+
+
+class Parameter(State):
+    """A state that is learned: `backpropagate` finds it by itself.
+
+    Parameters
+    ----------
+    value
+        The first value, float32 or float64.
+    name
+        Its path in the network, such as `"0.weight"`.
+    trainable
+        Whether gradients are wanted for it; `False` freezes it.
+    """
+
+    __slots__ = ("_trainable",)
+
+    def __init__(self, value: Any, name: str = "", trainable: bool = True) -> None:
+        self._trainable = trainable
+        super().__init__(value, name)
+        if not is_floating(self.dtype):
+            raise DTypeError(f"a Parameter must be float32 or float64, but its value is {self.dtype.name}.")
+
+    def _is_tracked(self, dtype: DType) -> bool:
+        return self._trainable and is_floating(dtype)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are wanted for it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, wanted: bool) -> None:
+        self._trainable = wanted
+        self._node = self._leaf(self._node.value if self._node.value is not None else self.value)
