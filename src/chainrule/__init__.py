@@ -1,6 +1,5 @@
 """chainrule: neural networks that learn by backpropagation, and show their work."""
 
-from chainrule import nn as nn
 from chainrule.engine import random as random
 from chainrule.engine.backprop import backpropagate as backpropagate
 from chainrule.engine.context import no_grad as no_grad
