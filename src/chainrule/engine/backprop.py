@@ -94,6 +94,12 @@ def backpropagate(loss: Tensor, wrt: Sequence[Tensor] | None = None) -> Gradient
     for tensor in wrt:
         if not is_floating(tensor.dtype):
             raise GradientError(f"wrt holds a tensor of {tensor.dtype.name}; only floating tensors have gradients.")
+        if not tensor.node.tracked:
+            raise GradientError(
+                f"wrt holds a constant ({tensor.node.provenance}), and what is done to it is not remembered: it is a "
+                "state, frozen, or was made in no_grad() or by a function such as cr.ones. Use cr.asarray(...) on its "
+                "array, or cr.Parameter, before computing the loss."
+            )
     targets = [tensor.node for tensor in wrt]
     found = walk(nodes, loss, targets)
     return [found[node] if node in found else zeros_like(tensor) for node, tensor in zip(targets, wrt, strict=True)]

@@ -60,9 +60,9 @@ class Graph:
 
     @staticmethod
     def of(outputs: Sequence[Node], inputs: Sequence[Node] = ()) -> Graph:
-        """The graph that computes `outputs`; `inputs` fixes the order of the arguments, other inputs follow."""
+        """The graph that computes `outputs`; `inputs` fixes the order of the arguments, other open inputs follow."""
         nodes = toposort(outputs)
-        others = [node for node in nodes if node.op is Op.INPUT and node not in inputs]
+        others = [node for node in nodes if node.op is Op.INPUT and node.value is None and node not in inputs]
         missing = [node for node in inputs if node not in nodes]
         return Graph((*inputs, *others), tuple(outputs), (*missing, *nodes))
 
