@@ -1,0 +1,225 @@
+"""fit: a whole run over data, from the first guess to the best parameters.
+
+It checks what it was given, tries the first rows, and hands over to a `Trainer`; Ctrl-C ends the run in good order.
+`predict` and `evaluate`, which stand in `evaluation`, can be imported from here too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine import random
+from chainrule.engine.context import no_grad
+from chainrule.engine.tensor import Tensor, asarray
+from chainrule.errors import ArgumentError, DataError, ShapeError
+from chainrule.nn.losses import Loss, LossFunction, get_loss
+from chainrule.nn.module import Module
+from chainrule.nn.optimizers import Optimizer, get_optimizer
+from chainrule.train.callbacks import Checkpoint, EarlyStopping
+from chainrule.train.checkpoints import load_checkpoint
+from chainrule.train.evaluation import evaluate as evaluate
+from chainrule.train.evaluation import predict as predict
+from chainrule.train.history import History
+from chainrule.train.inputs import BatchSource, GivenBatches, Rows, ShuffledRows, check_targets, hold_out, rows_of
+from chainrule.train.metrics import Figure, get_metric
+from chainrule.train.progress import Progress
+from chainrule.train.steps import answers_to, as_input, measured, net_dtype
+from chainrule.train.trainer import Callback as Callback
+from chainrule.train.trainer import Trainer as Trainer
+
+Array = np.ndarray[Any, Any]
+
+
+def fit(
+    net: Module,
+    data: Any,
+    *,
+    loss: str | LossFunction,
+    optimizer: str | Optimizer = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation: float | tuple[Any, ...] | None = None,
+    metrics: Sequence[str | Figure] = (),
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    patience: int | None = None,
+    sample_weights: Any = None,
+    resume: str | Path | None = None,
+) -> History:
+    """Train a network: for each batch guess, measure the error, send it back, correct.
+
+    Parameters
+    ----------
+    net
+        Any module; it is changed in place.
+    data
+        `(X, y)` or `(X, y, weights)`: arrays, memory maps or tensors with rows first; or an iterable of such batches
+        that can be walked once an epoch.
+    loss
+        A name such as `"cross_entropy"`, or a function `loss(predictions, targets)`, with `weights=` where the data
+        has weights.
+    optimizer
+        A name such as `"adam"`, or an optimizer.
+    epochs
+        How often to walk over the data, from 1; default 10.
+    batch_size
+        Rows in a step, from 1; default 32. The last step of an epoch may have fewer.
+    validation
+        A fraction of the rows to hold out (by class where `y` numbers classes), or a set `(X, y)` or `(X, y, weights)`.
+    metrics
+        Names (`"accuracy"`, `"r2"`, ...) or functions of predictions, targets and weights, for training and validation.
+    seed
+        Decides the order of rows and the validation rows, from 0. The same seed gives the same bits.
+    callbacks
+        `Callback` objects, called in their order; a `Checkpoint` comes last.
+    progress
+        Whether to show the run on standard error.
+    patience
+        Stop after this many epochs without a better validation loss, and restore the best parameters.
+    sample_weights
+        A weight for each row, the same as `weights` in `data`.
+    resume
+        A file written by `Checkpoint`: go on where it was, with the same bits. A missing file starts anew.
+
+    Returns
+    -------
+    History
+        A row for each epoch. After Ctrl-C it ends with `stopped == "interrupted"` and the network can be used.
+
+    Raises
+    ------
+    DataError, ArgumentError, ShapeError
+        If the data or an argument do not fit, before the first step.
+    TrainingError
+        If a loss or a gradient becomes infinite or NaN; the network is then as it was before that step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import nn
+    >>> X = np.linspace(-1, 1, 64).reshape(64, 1)
+    >>> history = fit(nn.Dense(1, 1), (X, 3 * X + 1), loss="mse", optimizer="adam", epochs=3, progress=False)
+    >>> len(history), history.stopped
+    (3, 'epochs')
+    """
+    _check_numbers(epochs=(epochs, 1), batch_size=(batch_size, 1), seed=(seed, 0))
+    if not net.parameters():
+        raise ArgumentError(f"{type(net).__name__} has no parameters, so there is nothing to learn.")
+    chosen, dtype = get_loss(loss), net_dtype(net)
+    held_out = rows_of(validation, dtype) if isinstance(validation, tuple | list) else None
+    source: BatchSource
+    rows = None
+    if _are_batches(data):
+        source = _given(data, epochs, validation, sample_weights)
+    else:
+        rows = rows_of(data, dtype, sample_weights)
+        kept = rows
+        if validation is not None and held_out is None:
+            kept, held_out = hold_out(rows, validation, seed, chosen)
+        source = ShuffledRows(kept, batch_size, seed)
+    for some in (rows, held_out):
+        if some is not None:
+            _try_out(net, chosen, some)
+    rule = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
+    watchers = _watchers(callbacks, patience, progress)
+    trainer = Trainer(
+        net, rule, chosen.function, [get_metric(m) for m in metrics], watchers, source, held_out, epochs, seed
+    )
+    if resume is not None and Path(resume).exists():
+        load_checkpoint(resume, trainer)
+    with _interruptible(trainer):
+        trainer.run()
+    return trainer.history
+
+
+# --- Before the first step ---------------------------------------------------------------------------------------
+
+
+def _check_numbers(**arguments: tuple[Any, int]) -> None:
+    for name, (value, least) in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ArgumentError(f"{name} must be a whole number from {least}, but is {value!r}.")
+
+
+def _are_batches(data: Any) -> bool:
+    """Whether `data` is an iterable of batches: a list of tuples, or any iterable that is not a tuple."""
+    if isinstance(data, list):
+        return bool(data) and all(isinstance(batch, tuple) for batch in data)
+    return not isinstance(data, tuple)
+
+
+def _given(data: Any, epochs: int, validation: Any, sample_weights: Any) -> GivenBatches:
+    if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict | np.ndarray | Tensor):
+        raise DataError(f"data must be (X, y), (X, y, weights) or an iterable of batches, not {type(data).__name__}.")
+    if sample_weights is not None:
+        raise ArgumentError("sample_weights goes with arrays; with batches, give each batch as (x, y, weights).")
+    if validation is not None and not isinstance(validation, tuple | list):
+        raise ArgumentError("a fraction for validation needs arrays; with batches give a set: validation=(X, y).")
+    return GivenBatches(data, epochs)
+
+
+def _watchers(callbacks: Sequence[Callback], patience: int | None, progress: bool) -> list[Callback]:
+    """All callbacks; checkpoints come after those whose state they keep, progress after everything."""
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise ArgumentError(f"callbacks must be Callback objects, but one is {callback!r:.60}.")
+    early: list[Callback] = [EarlyStopping(patience)] if patience is not None else []
+    ordered = sorted([*early, *callbacks], key=lambda callback: isinstance(callback, Checkpoint))
+    return [*ordered, *([Progress()] if progress else [])]
+
+
+def _try_out(net: Module, loss: Loss, rows: Rows) -> None:
+    """The first rows through network and loss without learning, so that what does not fit is said before the run."""
+    dtype = net_dtype(net)
+    x, y, *weights = rows.take(slice(0, 2))
+    if weights and "weights" not in inspect.signature(loss.function).parameters:
+        raise ArgumentError(f"the loss {loss.name} takes no weights, but the data has some: write loss(..., weights).")
+    states = [*(state for _, state in net.named_states()), random.default().counter]
+    before = [(state, state.value) for state in states]
+    answers = asarray(next(answers_to(net, [x])))
+    for state, value in before:
+        state.assign(value)
+    if not answers.ndim or len(answers) != len(x):
+        raise ShapeError(
+            f"{type(net).__name__} gives the shape {answers.shape} for {len(x)} rows of X; it must answer row by row."
+        )
+    check_targets(loss, rows.arrays[1], answers.shape)
+    weight = as_input(np.ones(len(x)), dtype) if weights else None
+    with no_grad():
+        error = measured(loss.function, answers, as_input(y, dtype), weight)
+    if not isinstance(error, Tensor):
+        raise ArgumentError(f"the loss must return a tensor made by chainrule, but returned a {type(error).__name__}.")
+    if error.shape != ():
+        raise ShapeError(f"the loss must be one number, but has the shape {error.shape}; reduce it with cr.mean(loss).")
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _interruptible(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C ends the run after the step under way; a second one raises KeyboardInterrupt at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.interrupted = True
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,102 @@
+"""What happened in each epoch of a run, as plain rows that can be read, plotted and saved as JSON Lines."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chainrule.errors import ArgumentError, DataError
+
+Row = dict[str, float]
+
+
+@dataclass
+class History:
+    """One row for each epoch: `epoch` (from 1), `loss`, metrics, the same with `validation_`, `learning_rate`, ...
+
+    `steps` and `seconds` end each row. Losses and metrics of training are those of the guesses made on the way, each
+    before its step. After Ctrl-C the last row may be of an epoch that was not finished: its `steps` are fewer.
+
+    Attributes
+    ----------
+    epochs
+        The rows, in order.
+    stopped
+        Why the run ended: "epochs", "early stopping", "interrupted" or "failed"; `""` while it runs.
+
+    Examples
+    --------
+    >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    >>> history["loss"], history.best_epoch
+    ([0.5, 0.25], 2)
+    """
+
+    epochs: list[Row] = field(default_factory=list)
+    stopped: str = ""
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.epochs)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.column(name)
+
+    def column(self, name: str) -> list[float]:
+        """The values of one figure over the epochs, such as `"validation_loss"`.
+
+        Raises
+        ------
+        ArgumentError
+            If no epoch has that figure.
+        """
+        if self.epochs and name not in self.epochs[0]:
+            raise ArgumentError(f'the history has no "{name}"; it has {", ".join(self.epochs[0])}.')
+        return [row[name] for row in self.epochs]
+
+    @property
+    def monitored(self) -> str:
+        """The loss by which epochs are compared: validation where there is one."""
+        return "validation_loss" if self.epochs and "validation_loss" in self.epochs[0] else "loss"
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch (from 1) with the smallest monitored loss; 0 before the first."""
+        if not self.epochs:
+            return 0
+        losses = [value if math.isfinite(value) else math.inf for value in self.column(self.monitored)]
+        return int(self.epochs[losses.index(min(losses))]["epoch"])
+
+    def to_jsonl(self) -> str:
+        """One JSON object a line; what is infinite or NaN, which JSON does not have, is null."""
+        rows = [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in self.epochs]
+        return "".join(json.dumps(row) + "\n" for row in rows)
+
+    @staticmethod
+    def from_jsonl(text: str, source: str | Path = "history") -> "History":
+        """The history that `to_jsonl` wrote.
+
+        Raises
+        ------
+        DataError
+            If a line is not a JSON object of numbers, with its line number.
+        """
+        rows: list[Row] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{source}, line {number}: not JSON.") from error
+            if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
+                raise DataError(f"{source}, line {number}: expected an object of numbers.")
+            rows.append({name: math.nan if value is None else value for name, value in row.items()})
+        return History(rows)
+
+    def __repr__(self) -> str:
+        if not self.epochs:
+            return "History(no epochs)"
+        last = self.epochs[-1]
+        figures = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("epoch", "seconds", "steps"))
+        return f"History({len(self)} epochs, stopped by {self.stopped or 'nothing yet'}; last: {figures})"

@@ -1,0 +1,105 @@
+"""One training step, and prediction: the four phases in the words of the guide.
+
+Comes in: a network, a loss, an optimizer, one batch. Goes out: the loss, and the network a little better.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.backprop import Gradients, backpropagate
+from chainrule.engine.context import no_grad
+from chainrule.engine.dtypes import DType, float32
+from chainrule.engine.functions import reshape
+from chainrule.engine.tensor import Tensor, asarray
+from chainrule.errors import TrainingError
+from chainrule.nn.module import Module
+from chainrule.nn.optimizers import Optimizer
+
+Array = np.ndarray[Any, Any]
+LossFunction = Callable[..., Tensor]
+
+
+def train_step(
+    net: Module, loss: LossFunction, optimizer: Optimizer, x: Tensor, y: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Guess, measure, send the error back, correct. Returns the guesses and the loss before the correction.
+
+    Raises
+    ------
+    TrainingError
+        If the loss or a gradient is not finite; the parameters then stay as they were.
+    """
+    guesses = net(x)
+    error = measured(loss, guesses, y, weights)
+    _require_finite_loss(error)
+    gradients = backpropagate(error)
+    _require_finite_gradients(gradients)
+    optimizer.update(gradients)
+    return guesses, error
+
+
+def measured(loss: LossFunction, guesses: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+    """The loss of guesses; `weights` are only handed over where there are some."""
+    targets = fitting(y, guesses)
+    return loss(guesses, targets) if weights is None else loss(guesses, targets, weights=weights)
+
+
+def fitting(y: Tensor, guesses: Tensor) -> Tensor:
+    """Targets in the shape of the guesses, where only axes of length 1 differ.
+
+    (rows,) goes with (rows, 1) and the other way round; class numbers (rows, 1) for logits (rows, classes) become
+    (rows,). Everything else stays as it is, for the loss to judge.
+    """
+    if y.shape == guesses.shape:
+        return y
+    if guesses.shape == (*y.shape, 1) or y.shape == (*guesses.shape, 1):
+        return reshape(y, guesses.shape)
+    is_column_of_classes = y.dtype.kind in "ib" and y.ndim == 2 and y.shape[1] == 1 and guesses.ndim == 2
+    return reshape(y, (len(y),)) if is_column_of_classes else y
+
+
+def _require_finite_loss(error: Tensor) -> None:
+    values = np.asarray(error)
+    if not np.isfinite(values).all():
+        raise TrainingError(f"the loss became {values if values.ndim else values.item()}")
+
+
+def _require_finite_gradients(gradients: Gradients) -> None:
+    for parameter, gradient in gradients.items():
+        if not np.isfinite(np.asarray(gradient)).all():
+            raise TrainingError(f'the gradient of "{parameter.name}" became infinite or NaN')
+
+
+def net_dtype(net: Module) -> DType:
+    """The floating type in which a network works: that of its first parameter."""
+    return next((parameter.dtype for parameter in net.parameters()), float32)
+
+
+def as_input(array: Any, dtype: DType) -> Tensor:
+    """A batch as a tensor: floating arrays in the network's own type, integers and booleans as they are."""
+    array = np.asarray(array)
+    return asarray(array, dtype=dtype) if array.dtype.kind == "f" else asarray(array)
+
+
+@contextmanager
+def modes_kept(net: Module) -> Iterator[None]:
+    """Whatever happens inside, every module is afterwards in the mode (training or not) that it was in."""
+    modes = [(module, module.training) for module in net.named_modules().values()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def answers_to(net: Module, batches: Iterable[Any]) -> Iterator[Array]:
+    """What the network answers to each batch of inputs, in evaluation mode and without memory of the way."""
+    dtype = net_dtype(net)
+    for x in batches:
+        with modes_kept(net), no_grad():
+            net.eval()
+            answers = np.asarray(net(as_input(x, dtype)))
+        yield answers

@@ -1,0 +1,215 @@
+"""The trainer: walks epochs and batches, calls `steps.train_step`, and tells the callbacks what happened.
+
+All that a run consists of hangs on it, so that a checkpoint can write it down between any two steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine import random
+from chainrule.errors import DataError, TrainingError
+from chainrule.nn.module import Module
+from chainrule.nn.optimizers import Optimizer
+from chainrule.train.evaluation import measure, scores
+from chainrule.train.history import History, Row
+from chainrule.train.inputs import BatchSource, Rows
+from chainrule.train.metrics import Metric
+from chainrule.train.steps import LossFunction, as_input, modes_kept, net_dtype, train_step
+
+Array = np.ndarray[Any, Any]
+
+
+class Callback:
+    """Hooks into a run; each gets the `Trainer`. Subclass and write the ones you need."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before the first batch of an epoch; `trainer.epoch` epochs are done."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """After each update; `trainer.batch_loss` is the loss before it."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After a whole epoch and its validation; it is the last row of `trainer.history`."""
+
+    def on_last_step(self, trainer: Trainer) -> None:
+        """When no step follows any more, unless the run failed: the moment to write it down as it is."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """At the very end, also when the run failed: the moment to restore the best parameters."""
+
+    def arrays(self) -> dict[str, Array]:
+        """What a checkpoint must keep of this callback."""
+        return {}
+
+    def load_arrays(self, arrays: dict[str, Array]) -> None:
+        """Take back what `arrays` gave."""
+
+
+@dataclass
+class Part:
+    """The epoch under way, as far as it has come."""
+
+    learning_rate: float = math.nan
+    batches: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    seconds: float = 0.0
+    seen: list[tuple[Array, ...]] = field(default_factory=list)  # answers, targets, weights; for the metrics
+
+    @property
+    def loss(self) -> float:
+        """The mean loss so far, by the weights of the rows."""
+        return self.loss_sum / self.weight_sum if self.weight_sum else math.nan
+
+
+class Trainer:
+    """A run under way; callbacks get it.
+
+    Attributes
+    ----------
+    net, optimizer, loss, metrics
+        What learns, how it is corrected, and what measures it.
+    source, validation
+        Where batches come from, and the rows held out (or None).
+    history
+        The rows of the epochs so far.
+    epoch, epochs
+        Epochs done, and how many there shall be.
+    part
+        The epoch under way: its batches so far, its loss so far.
+    batch_loss, rows_seen
+        The loss of the last step, and the rows learned from since the start.
+    interrupted
+        Set it to end the run after the step under way, as Ctrl-C does.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        optimizer: Optimizer,
+        loss: LossFunction,
+        metrics: Sequence[Metric],
+        callbacks: Sequence[Callback],
+        source: BatchSource,
+        validation: Rows | None,
+        epochs: int,
+        seed: int,
+    ) -> None:
+        self.net, self.optimizer, self.loss = net, optimizer, loss
+        self.metrics, self.callbacks = tuple(metrics), tuple(callbacks)
+        self.source, self.validation = source, validation
+        self.epochs, self.seed = epochs, seed
+        self.history = History()
+        self.epoch = 0
+        self.part = Part()
+        self.batch_loss = math.nan
+        self.rows_seen = 0
+        self.interrupted = False
+        self._reason = ""
+
+    @property
+    def part_of_epoch(self) -> float:
+        """How much of the epoch under way is done, from 0 to 1; 0 where its length is unknown."""
+        return min(1.0, self.part.batches / self.source.batches) if self.source.batches else 0.0
+
+    def stop(self, reason: str) -> None:
+        """End the run after this epoch."""
+        self._reason = reason
+
+    def run(self) -> None:
+        """Walk the epochs that are left."""
+        with modes_kept(self.net):
+            try:
+                self._tell("on_train_begin")
+                while self.epoch < self.epochs and not self._reason and not self.interrupted:
+                    self._one_epoch()
+                self.history.stopped = "interrupted" if self.interrupted else self._reason or "epochs"
+                self._tell("on_last_step")
+            except BaseException:
+                self.history.stopped = "failed"
+                raise
+            finally:
+                self._tell("on_train_end")
+
+    def _one_epoch(self) -> None:
+        """One pass over the data, or what an interrupted run had left of it."""
+        began = time.perf_counter() - self.part.seconds
+        if not self.part.batches:
+            self.part.learning_rate = self.optimizer.current_learning_rate()
+        self._tell("on_epoch_begin")
+        self.net.train()
+        for batch in self.source.epoch(self.epoch, skip=self.part.batches):
+            if self.interrupted:
+                self._close(began)
+                return
+            self._one_step(batch)
+            self._tell("on_batch_end")
+        if not self.part.batches:
+            raise DataError("the data gave no batch in this epoch; an iterator can be walked only once: give a list.")
+        row = self._row()
+        if self.validation is not None:
+            row |= measure(self.net, self.validation, self.loss, self.metrics, prefix="validation_")
+        row |= {"learning_rate": self.part.learning_rate, "steps": self.part.batches}
+        row["seconds"] = time.perf_counter() - began
+        self.history.epochs.append(row)
+        self.epoch, self.part = self.epoch + 1, Part()
+        observe = getattr(self.optimizer.learning_rate, "observe", None)  # schedules that follow the loss have one
+        if observe is not None:
+            observe(row[self.history.monitored])
+        self._tell("on_epoch_end")
+
+    def _row(self) -> Row:
+        """Loss and metrics of the epoch under way, over the batches so far."""
+        row: Row = {"epoch": self.epoch + 1, "loss": self.part.loss}
+        return row | scores(self.metrics, self.part.seen)
+
+    def _close(self, began: float) -> None:
+        """Note how far an interrupted epoch came; it is not validated, and not counted as done."""
+        self.part.seconds = time.perf_counter() - began
+        if self.part.batches:
+            row = self._row()
+            if self.validation is not None:
+                row |= {"validation_loss": math.nan} | {f"validation_{m.name}": math.nan for m in self.metrics}
+            row |= {"learning_rate": self.part.learning_rate, "steps": self.part.batches}
+            self.history.epochs.append(row | {"seconds": self.part.seconds})
+
+    def _one_step(self, batch: tuple[Array, ...]) -> None:
+        dtype = net_dtype(self.net)
+        x, y = as_input(batch[0], dtype), as_input(batch[1], dtype)
+        weights = as_input(batch[2], dtype) if len(batch) > 2 else None
+        weight = float(np.sum(batch[2], dtype=np.float64)) if weights is not None else float(len(batch[0]))
+        self.part.batches += 1
+        self.rows_seen += len(batch[0])
+        if not weight:
+            return  # rows that weigh nothing teach nothing
+        states = [*(state for _, state in self.net.named_states()), random.default().counter]
+        before = [(state, state.value) for state in states]
+        try:
+            answers, error = train_step(self.net, self.loss, self.optimizer, x, y, weights)
+        except TrainingError as cause:
+            for state, value in before:  # a batch norm has seen the bad batch by now
+                state.assign(value)
+            raise TrainingError(
+                f"{cause} in epoch {self.epoch + 1}, step {self.part.batches}, so training stopped there; the network "
+                "is as it was before this step. Try a smaller learning rate or clip_global_norm=1.0 in the optimizer, "
+                "and look for extreme values in the data."
+            ) from None
+        self.batch_loss = error.item()
+        self.part.loss_sum += self.batch_loss * weight
+        self.part.weight_sum += weight
+        if self.metrics:
+            self.part.seen.append((np.asarray(answers), *batch[1:]))
+
+    def _tell(self, moment: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(self)
