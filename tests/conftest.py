@@ -13,16 +13,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-oracles", action="store_true", help="write the live results of PyTorch and JAX")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    if config.getoption("--record-oracles") and not LIVE:
-        raise pytest.UsageError("--record-oracles needs PyTorch and JAX: run `make oracles` first")
-    return f"oracles: live {versions()}" if LIVE else f"oracles: recorded results of {recorded_versions()}"
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-oracles"):
+        if not LIVE:
+            raise pytest.UsageError("--record-oracles needs PyTorch and JAX: run `make oracles` first")
+        if config.getoption("numprocesses", None) or config.getoption("keyword") or "::" in " ".join(config.args):
+            raise pytest.UsageError("--record-oracles rewrites whole files: give it no -n, no -k, no single test")
+
+
+def pytest_report_header() -> str:
+    return f"oracles: live {versions()}" if LIVE else f"oracles: recorded results from {recorded_versions()}"
 
 
 @pytest.fixture(scope="module")
 def oracle(request: pytest.FixtureRequest) -> Iterator[Oracle]:
     """`oracle(name, compute)`: what PyTorch or JAX say, live or recorded."""
-    found = Oracle(request.module.__name__.rpartition(".")[2])
+    found = Oracle(request.path)
     yield found
     if request.config.getoption("--record-oracles"):
         found.record()

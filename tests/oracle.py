@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-RECORDED = Path(__file__).parent / "recorded"
+TESTS = Path(__file__).parent
+RECORDED = TESTS / "recorded"
 LIVE = all(importlib.util.find_spec(name) for name in ("torch", "jax"))
 Results = dict[str, np.ndarray]
 
@@ -20,13 +21,19 @@ def versions() -> str:
     return f"torch {version('torch').partition('+')[0]}, jax {version('jax')}"
 
 
+def read(path: Path) -> Results:
+    """The arrays of one recorded file, with the `versions` that made them."""
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
 class Oracle:
     """The results for the tests of one module."""
 
-    def __init__(self, module: str) -> None:
-        self.path = RECORDED / f"{module}.npz"
+    def __init__(self, module: Path) -> None:
+        self.path = RECORDED / module.relative_to(TESTS).with_suffix(".npz")
         self.fresh: Results = {}
-        self.stored: Results = dict(np.load(self.path, allow_pickle=False)) if self.path.exists() else {}
+        self.stored: Results = {} if LIVE or not self.path.exists() else read(self.path)
 
     def __call__(self, name: str, compute: Callable[[], Results]) -> Results:
         if LIVE:
@@ -43,11 +50,11 @@ class Oracle:
     def record(self) -> None:
         """Write what was computed live."""
         if self.fresh:
-            self.path.parent.mkdir(exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(self.path, versions=np.array(versions()), **self.fresh)
 
 
 def recorded_versions() -> str:
     """The versions that the recorded results come from."""
-    found = {str(np.load(path, allow_pickle=False)["versions"]) for path in sorted(RECORDED.glob("*.npz"))}
-    return " and ".join(sorted(found)) or "nothing yet"
+    found = {str(read(path)["versions"]) for path in RECORDED.rglob("*.npz")}
+    return " and ".join(sorted(found)) or "nothing: `make oracles` installs PyTorch and JAX"

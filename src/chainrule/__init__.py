@@ -1,5 +1,6 @@
 """chainrule: neural networks that learn by backpropagation, and show their work."""
 
+from chainrule import nn as nn
 from chainrule.engine import random as random
 from chainrule.engine.backprop import backpropagate as backpropagate
 from chainrule.engine.context import no_grad as no_grad
@@ -174,3 +175,16 @@ from chainrule.errors import GradientError as GradientError
 from chainrule.errors import ShapeError as ShapeError
 from chainrule.errors import TraceError as TraceError
 from chainrule.errors import TrainingError as TrainingError
+from chainrule.interop.files import load as load
+from chainrule.interop.files import save as save
+from chainrule.nn import losses as losses
+from chainrule.nn import optimizers as optim
+from chainrule.nn import optimizers as optimizers
+from chainrule.nn import schedules as schedules
+from chainrule.train.callbacks import Callback as Callback
+from chainrule.train.callbacks import Checkpoint as Checkpoint
+from chainrule.train.callbacks import EarlyStopping as EarlyStopping
+from chainrule.train.fit import evaluate as evaluate
+from chainrule.train.fit import fit as fit
+from chainrule.train.fit import predict as predict
+from chainrule.train.history import History as History
