@@ -10,6 +10,8 @@ from enum import Enum
 class Op(Enum):
     """A primitive operation. The value is its name in the text form of a graph."""
 
+    __hash__ = object.__hash__  # Enum's own hashes the name anew at every look into a table
+
     # Leaves
     INPUT = "input"  # a value from outside: an argument, a parameter, a state
     CONSTANT = "constant"  # a value fixed when the graph was made [value]

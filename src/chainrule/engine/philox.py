@@ -12,8 +12,8 @@ from chainrule.engine.graph import Shape
 
 Array = np.ndarray[Any, Any]
 
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+WEYL = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 ROUNDS = 10
@@ -39,14 +39,14 @@ def philox(counter: tuple[Array, Array, Array, Array], key: int) -> tuple[Array,
     c0, c1, c2, c3 = counter
     k0, k1 = key & 0xFFFFFFFF, key >> 32
     for _ in range(ROUNDS):
-        product0 = _MULTIPLIERS[0] * c0
-        product1 = _MULTIPLIERS[1] * c2
+        product0 = MULTIPLIERS[0] * c0
+        product1 = MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (
             (product1 >> _HALF) ^ c1 ^ np.uint64(k0),
             product1 & _LOW,
             (product0 >> _HALF) ^ c3 ^ np.uint64(k1),
             product0 & _LOW,
         )
-        k0 = (k0 + _WEYL[0]) & 0xFFFFFFFF
-        k1 = (k1 + _WEYL[1]) & 0xFFFFFFFF
+        k0 = (k0 + WEYL[0]) & 0xFFFFFFFF
+        k1 = (k1 + WEYL[1]) & 0xFFFFFFFF
     return c0, c1, c2, c3

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
@@ -34,6 +35,11 @@ class Provenance:
         return f"{self.module} ({place})" if self.module else place
 
 
+@cache
+def _is_ours(file: str) -> bool:
+    return file.startswith(_PACKAGE)
+
+
 @contextmanager
 def module_scope(path: str) -> Iterator[None]:
     """Name the layer that makes the nodes of this block."""
@@ -52,6 +58,6 @@ def current_module() -> str:
 def here() -> Provenance:
     """The provenance of a node that is made now."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return Provenance(_module.get(), frame.f_code.co_filename, frame.f_lineno)

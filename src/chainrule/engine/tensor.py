@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.engine.context import gradient_of, recording
 from chainrule.engine.dtypes import DType, adopted, bool_, float32, int64, is_floating, of_scalar, promote, supported
-from chainrule.engine.graph import Node, Shape, infer
+from chainrule.engine.graph import RULES, Node, Shape
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import here
 from chainrule.engine.reference import evaluate
@@ -436,13 +436,15 @@ def constant(value: Any, dtype: DType) -> Tensor:
 
 def apply(op: Op, *inputs: Tensor, **attributes: Any) -> Tensor:
     """The tensor that `op` makes of `inputs`: checked, computed unless symbolic, and remembered where needed."""
-    nodes = tuple(tensor.node for tensor in inputs)
-    shape, dtype = infer(op, nodes, attributes)
-    tracked = (
-        recording.get() and is_floating(dtype) and op is not Op.STOP_GRADIENT and any(node.tracked for node in nodes)
-    )
+    nodes = tuple([tensor.node for tensor in inputs])
+    shape, dtype = RULES[op](*nodes, **attributes)
+    values, tracked = [], False
+    for node in nodes:
+        tracked = tracked or node.tracked
+        if node.value is not None:
+            values.append(node.value)
+    tracked = tracked and recording.get() and is_floating(dtype) and op is not Op.STOP_GRADIENT
     provenance, forward = here(), gradient_of.get()
-    values = [node.value for node in nodes if node.value is not None]
     if len(values) < len(nodes):
         return Tensor(Node(op, nodes, attributes, shape, dtype, provenance, None, tracked, None, forward))
     value = evaluate(op, values, attributes)
@@ -468,7 +470,7 @@ def operands(*values: Any) -> list[Tensor]:
 
 
 def _strong(value: Any) -> Tensor | None:
-    return None if isinstance(value, bool | int | float) and not isinstance(value, np.generic) else asarray(value)
+    return None if isinstance(value, (bool, int, float)) and not isinstance(value, np.generic) else asarray(value)
 
 
 def cast(x: Tensor, dtype: DType) -> Tensor:

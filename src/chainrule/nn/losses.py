@@ -1,17 +1,22 @@
 """Losses: one number that says how far the guesses are from the truth.
 
-Each takes predictions and targets with rows first, optional weights of shape (rows,), and a reduction: "mean" (the
-weighted mean over all elements), "sum", or "none" (one number for each element or row). `LOSSES` names them all.
+Each takes predictions and targets with rows first, optional `weights` of shape (rows,), not negative, and a reduction:
+
+* "mean": the sum of weight · loss over the sum of the weights, so that doubling all weights changes nothing; without
+  rows, or where every weight is 0, it is 0 and so is its gradient.
+* "sum": the sum of weight · loss.
+* "none": weight · loss, one number for each element or row.
+
+Targets and weights that can be looked at (outside a trace) are checked; errors name the row. `LOSSES` names them all.
 """
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine.dtypes import is_floating
+from chainrule.engine.dtypes import int64, is_floating
 from chainrule.engine.functions import (
     abs,
     astype,
@@ -20,10 +25,10 @@ from chainrule.engine.functions import (
     expand_dims,
     log,
     log_softmax,
-    maximum,
     mean,
     one_hot,
     relu,
+    reshape,
     softplus,
     squeeze,
     take,
@@ -34,12 +39,13 @@ from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.functions.elementwise import floating
 from chainrule.engine.tensor import Tensor, asarray
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
+from chainrule.nn.arguments import fraction, number, positive
 
+Array = np.ndarray[Any, Any]
 LossFunction = Callable[..., Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(NamedTuple):
     """A loss as documentation and the command line know it; `kind` is "regression" or "classification"."""
 
     name: str
@@ -70,8 +76,7 @@ def huber(
     predictions: Any, targets: Any, *, weights: Any = None, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
     """Half the squared error up to `delta`, linear beyond, so that outliers pull less (Huber, 1964)."""
-    if delta <= 0:
-        raise ArgumentError(f"huber: delta must be above 0, but is {delta}.")
+    delta = positive(delta, "huber: delta")
     guess, truth = _alike("huber", predictions, targets)
     error = abs(guess - truth)
     near = clip(error, None, delta)
@@ -81,11 +86,19 @@ def huber(
 def binary_cross_entropy(predictions: Any, targets: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
     """-t·log(p) - (1 - t)·log(1 - p) with p = sigmoid(prediction): predictions are logits.
 
-    Targets are 0 and 1, booleans, or probabilities. Computed as softplus(z) - t·z, which is safe for any logit.
+    Targets are 0 and 1, booleans, or probabilities. Safe for any logit, and exact where the guess is nearly certain.
+
+    >>> [binary_cross_entropy([1e4], [target]).item() for target in (0.0, 1.0)]
+    [10000.0, 0.0]
     """
     logits, truth = _alike("binary_cross_entropy", predictions, targets)
     _check_range("binary_cross_entropy", truth, 0, 1, "a probability from 0 to 1; map your two classes to 0 and 1")
-    return _reduce("binary_cross_entropy", softplus(logits) - truth * logits, weights, reduction)
+    # softplus(z) - t·z = softplus(-z) + (1 - t)·z: the one in which nothing cancels for t = 0, and the one for t = 1.
+    is_yes = truth >= 0.5
+    toward = where(is_yes, -logits, logits)
+    return _reduce(
+        "binary_cross_entropy", softplus(toward) + where(is_yes, 1 - truth, -truth) * logits, weights, reduction
+    )
 
 
 def cross_entropy(
@@ -102,12 +115,22 @@ def cross_entropy(
     Parameters
     ----------
     targets
-        Class numbers of shape (rows,), or probabilities of shape (rows, classes).
+        Class numbers of shape (rows,), or probabilities of shape (rows, classes), each row of which sums to 1.
     label_smoothing
         The part of each target that is spread evenly over all classes (Szegedy et al., 2016).
     class_weights
-        One number for each class. With class numbers the mean is divided by the weights of the classes that occur,
-        as PyTorch does.
+        One number for each class. With class numbers they count like the rows' own weights: the mean is divided by
+        the weights of the classes that occur. With probabilities it is divided by the rows. Both as PyTorch does.
+
+    Raises
+    ------
+    ShapeError, DTypeError, ArgumentError
+        If shapes do not go together, labels are not integers, or a row's label is not one of the classes.
+
+    Examples
+    --------
+    >>> round(cross_entropy([[2.0, 0.0], [0.0, 0.0]], [0, 1]).item(), 4)
+    0.41
     """
     logits = floating(predictions)
     if logits.ndim != 2 or logits.shape[1] < 2:
@@ -115,17 +138,17 @@ def cross_entropy(
             f"cross_entropy expects logits of shape (rows, classes) with 2 classes or more, but got {logits.shape}. "
             "For one logit a row use binary_cross_entropy."
         )
-    if not 0 <= label_smoothing < 1:
-        raise ArgumentError(f"cross_entropy: label_smoothing must be from 0 below 1, but is {label_smoothing}.")
+    label_smoothing = fraction(label_smoothing, "cross_entropy: label_smoothing")
     rows, classes = logits.shape
     truth = asarray(targets)
     logarithms = log_softmax(logits)
     by_class = None if class_weights is None else _class_weights(class_weights, classes, logits)
     if truth.shape == (rows, classes) and is_floating(truth.dtype):
+        _check_probabilities("cross_entropy", truth)
         share = astype(truth, logits.dtype) * (1 - label_smoothing) + label_smoothing / classes
         weighted = share if by_class is None else share * by_class
         return _reduce("cross_entropy", -sum_over(weighted * logarithms, axis=1), weights, reduction)
-    _check_labels("cross_entropy", truth, rows, classes)
+    truth = _labels("cross_entropy", truth, rows, classes)
     chosen = -squeeze(take_along_axis(logarithms, expand_dims(truth, axis=1), axis=1), axis=1)
     own_weight = None if by_class is None else take(by_class, truth)
     loss = chosen if own_weight is None else chosen * own_weight
@@ -138,11 +161,16 @@ def cross_entropy(
 def kl_divergence(predictions: Any, targets: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
     """sum(t·(log t - prediction)) over the classes of each row: predictions are logarithms of probabilities.
 
-    Shapes (rows, classes); the mean is over rows (PyTorch's "batchmean").
+    Predictions come from `log_softmax`, targets are probabilities, both of shape (rows, classes). A class whose target
+    is 0 adds nothing, whatever was predicted. The mean is over rows: PyTorch's "batchmean" (Kullback, Leibler, 1951).
     """
     guess, truth = _alike("kl_divergence", predictions, targets)
-    entropy = where(truth > 0, truth * log(where(truth > 0, truth, 1)), 0)
-    return _reduce("kl_divergence", sum_over(entropy - truth * guess, axis=-1), weights, reduction)
+    if guess.ndim != 2:
+        raise ShapeError(f"kl_divergence expects shapes (rows, classes), but got {guess.shape}.")
+    _check_probabilities("kl_divergence", truth)
+    occurs = truth > 0
+    each = where(occurs, truth * (log(where(occurs, truth, 1.0)) - guess), 0.0)
+    return _reduce("kl_divergence", sum_over(each, axis=1), weights, reduction)
 
 
 def poisson(predictions: Any, targets: Any, *, weights: Any = None, reduction: str = "mean") -> Tensor:
@@ -160,17 +188,17 @@ def hinge(
     With one score a row: max(0, margin - s·score), where targets 0 and 1 (or -1 and 1) give the sign s. With scores of
     shape (rows, classes) and class numbers: the sum over the other classes of max(0, margin - own + other) / classes.
     """
+    margin = number(margin, "hinge: margin")
     scores, truth = floating(predictions), asarray(targets)
     if scores.ndim == 2 and scores.shape[1] > 1:
         rows, classes = scores.shape
-        _check_labels("hinge", truth, rows, classes)
+        truth = _labels("hinge", truth, rows, classes)
         own = take_along_axis(scores, expand_dims(truth, axis=1), axis=1)
         other = 1 - one_hot(truth, classes, dtype=scores.dtype)
         return _reduce("hinge", sum_over(relu(margin - own + scores) * other, axis=1) / classes, weights, reduction)
     scores, truth = _alike("hinge", scores, truth)
-    _check_range("hinge", truth, -1, 1, "-1, 0 or 1")
-    signs = where(truth > 0, 1.0, -1.0)
-    return _reduce("hinge", maximum(margin - astype(signs, scores.dtype) * scores, 0.0), weights, reduction)
+    _require("hinge", truth, lambda known: np.isin(known, (-1, 0, 1)), "a class: 0 and 1, or -1 and 1")
+    return _reduce("hinge", relu(margin - where(truth > 0, scores, -scores)), weights, reduction)
 
 
 # --- Chores ------------------------------------------------------------------------------------------------------
@@ -184,37 +212,68 @@ def _alike(name: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
     return guess, astype(truth, guess.dtype)
 
 
-def _check_labels(name: str, truth: Tensor, rows: int, classes: int) -> None:
+def _labels(name: str, truth: Tensor, rows: int, classes: int) -> Tensor:
+    """Class numbers of shape (rows,), checked."""
+    if truth.shape == (rows, classes):
+        raise DTypeError(
+            f"{name} expects class numbers of shape ({rows},), but got {truth.dtype.name} of shape {truth.shape}. "
+            "Take argmax(axis=1) of one-hot rows" + (", or give them as floats." if name == "cross_entropy" else ".")
+        )
     if is_floating(truth.dtype):
         raise DTypeError(
             f"{name} expects class numbers (integers), but the targets are {truth.dtype.name} of shape {truth.shape}. "
-            "Convert them with astype(int), or give probabilities of shape (rows, classes)."
+            "Convert them with astype(int)."
         )
     if truth.shape != (rows,):
         raise ShapeError(f"{name} expects class numbers of shape ({rows},), but got {truth.shape}.")
+    wanted = f"a class number from 0 to {classes - 1}; number the classes from 0, or give the network more outputs"
+    _require(name, truth, lambda known: (known >= 0) & (known < classes), wanted)
+    return truth if truth.dtype.kind == "i" else astype(truth, int64)
+
+
+def _check_probabilities(name: str, truth: Tensor) -> None:
+    """Rows of probabilities; their sums may be off by what float16 rounds away."""
+    _check_range(name, truth, 0, 1, "a probability from 0 to 1")
     known = truth.node.value
-    if known is not None and known.size and not (known.min() >= 0 and known.max() < classes):
-        place = int(np.flatnonzero((known < 0) | (known >= classes))[0])
-        raise ArgumentError(
-            f"{name}: the label {int(known[place])} in row {place} is not a class number from 0 to {classes - 1}. "
-            "Number the classes from 0, or give the network more outputs."
-        )
+    if known is not None and known.size:
+        sums = known.sum(axis=1)
+        wrong = np.flatnonzero(np.abs(sums - 1) > 1e-2)
+        if wrong.size:
+            raise ArgumentError(
+                f"{name}: the probabilities in row {wrong[0]} of the targets sum to {sums[wrong[0]]:.6g}, not to 1. "
+                "Divide each row by its sum; for classes that do not exclude each other use binary_cross_entropy."
+            )
 
 
 def _check_range(name: str, truth: Tensor, low: float, high: float, wanted: str) -> None:
-    known = truth.node.value
-    if known is not None:
-        wrong = ~((known >= low) & (known <= high))
-        if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise ArgumentError(f"{name}: the target {known[place]} at {place} is not {wanted}.")
+    _require(name, truth, lambda known: (known >= low) & (known <= high), wanted)
+
+
+def _require(
+    name: str, given: Tensor, allowed: Callable[[Array], Array], wanted: str, what: str = "target", row: str = "row"
+) -> None:
+    """All of `given` is allowed, if it can be looked at; NaN never is."""
+    known = given.node.value
+    if known is None:
+        return
+    wrong = ~allowed(known)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        column = f", column {place[1]}" if len(place) > 1 and known.shape[1] > 1 else ""
+        found_at = f" in {row} {place[0]}{column}" if place else ""
+        raise ArgumentError(f"{name}: the {what} {known[place].item()!r}{found_at} is not {wanted}.")
 
 
 def _class_weights(class_weights: Any, classes: int, logits: Tensor) -> Tensor:
     weights = asarray(class_weights, dtype=logits.dtype)
     if weights.shape != (classes,):
         raise ShapeError(f"cross_entropy: class_weights must have the shape ({classes},), but have {weights.shape}.")
+    _require("cross_entropy", weights, _is_weight, "a finite number from 0", "weight", row="class")
     return weights
+
+
+def _is_weight(known: Array) -> Array:
+    return (known >= 0) & (known < np.inf)
 
 
 def _reduce(name: str, losses: Tensor, weights: Any, reduction: str, mass: Tensor | None = None) -> Tensor:
@@ -225,9 +284,10 @@ def _reduce(name: str, losses: Tensor, weights: Any, reduction: str, mass: Tenso
         given = asarray(weights, dtype=losses.dtype)
         if given.shape != losses.shape[:1]:
             raise ShapeError(f"{name}: weights must have the shape {losses.shape[:1]}, but have {given.shape}.")
-        each = given.reshape((*given.shape, *(1,) * (losses.ndim - 1)))
+        _require(name, given, _is_weight, "a finite number from 0", "weight")
+        each = reshape(given, (*given.shape, *(1,) * (losses.ndim - 1)))
         losses = losses * each
-        mass = each * (asarray(1.0, dtype=losses.dtype) if mass is None else mass)
+        mass = each if mass is None else mass * each
     if reduction == "none":
         return losses
     total = sum_over(losses)
@@ -235,8 +295,8 @@ def _reduce(name: str, losses: Tensor, weights: Any, reduction: str, mass: Tenso
         return total
     if mass is None:
         return total / max(losses.size, 1)
-    repeats = losses.size // max(mass.size, 1)
-    return total / (sum_over(mass) * repeats)
+    weighed = sum_over(mass) * (losses.size // max(mass.size, 1))
+    return total / where(weighed > 0, weighed, 1.0)
 
 
 LOSSES: dict[str, Loss] = {
@@ -266,7 +326,7 @@ def get_loss(loss: str | LossFunction) -> Loss:
     if callable(loss):
         known = [each for each in LOSSES.values() if each.function is loss]
         return known[0] if known else Loss(getattr(loss, "__name__", "loss"), loss, (), "any", "a function of yours")
-    name = str(loss).replace("-", "_")
+    name = str(loss).lower().replace("-", "_")
     if name not in _BY_NAME:
         near = difflib.get_close_matches(name, _BY_NAME, 1)
         hint = f'; did you mean "{near[0]}"?' if near else "."

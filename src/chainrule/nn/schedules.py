@@ -8,47 +8,63 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import float64
-from chainrule.engine.functions import astype, cos, floor, minimum, where
+from chainrule.engine.functions import cos, floor, minimum, where
 from chainrule.engine.state import State
-from chainrule.engine.tensor import Tensor, asarray
+from chainrule.engine.tensor import Tensor, asarray, cast, constant
 from chainrule.errors import ArgumentError
 from chainrule.nn.arguments import fraction, number, positive, whole
 
 
 class Schedule:
-    """What all schedules have: a call from step count to rate, and a description of their settings."""
+    """What all schedules have: a call from step count to rate, and a description of their settings.
+
+    A schedule of your own keeps its arguments as attributes of the same names and writes `rate`.
+
+    Examples
+    --------
+    >>> class Halved(Schedule):
+    ...     name = "halved"
+    ...
+    ...     def __init__(self, learning_rate: float) -> None:
+    ...         self.learning_rate = learning_rate
+    ...
+    ...     def rate(self, t: Tensor) -> Tensor:
+    ...         return self.learning_rate / (1 + t)
+    >>> Halved(1.0)(3).item(), Halved(1.0)
+    (0.25, Halved(learning_rate=1.0))
+    """
 
     name: ClassVar[str] = ""
 
     def __call__(self, step: int | Tensor) -> Tensor:
         """The learning rate for the update after `step` updates, as a float64 scalar."""
         with no_grad():
-            return self.rate(astype(asarray(step), float64))
+            return self.rate(cast(asarray(step), float64))
 
     def rate(self, t: Tensor) -> Tensor:
         """The formula, for the step count `t` in float64."""
-        raise NotImplementedError
+        raise ArgumentError(f"{type(self).__name__} has no formula: write its rate(self, t).")
 
     def named_states(self) -> list[tuple[str, State]]:
         """What the schedule remembers, by name: nothing, but for `Plateau`."""
         return []
 
+    def settings(self) -> dict[str, Any]:
+        """The arguments that it was made with, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
     def describe(self) -> dict[str, Any]:
         """Name and settings, ready for JSON."""
-        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         return {"name": self.name} | {
-            name: value.describe() if isinstance(value, Schedule) else value for name, value in settings.items()
+            name: value.describe() if isinstance(value, Schedule) else value for name, value in self.settings().items()
         }
 
-
-def _check(schedule: Any, **checks: Callable[[Any, str], Any]) -> None:
-    for field in fields(schedule):
-        checks[field.name](getattr(schedule, field.name), f"{type(schedule).__name__}: {field.name}")
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
 
 
 def not_negative(value: Any, what: str) -> float:
@@ -58,7 +74,6 @@ def not_negative(value: Any, what: str) -> float:
     return float(value)
 
 
-@dataclass(frozen=True)
 class Constant(Schedule):
     """rate(t) = learning_rate.
 
@@ -66,17 +81,15 @@ class Constant(Schedule):
     0.1
     """
 
-    learning_rate: float
-    name: ClassVar[str] = "constant"
+    name = "constant"
 
-    def __post_init__(self) -> None:
-        _check(self, learning_rate=not_negative)
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = not_negative(learning_rate, "Constant: learning_rate")
 
     def rate(self, t: Tensor) -> Tensor:
-        return asarray(self.learning_rate, dtype=float64)
+        return constant(self.learning_rate, float64)
 
 
-@dataclass(frozen=True)
 class Step(Schedule):
     """rate(t) = learning_rate · factor^⌊t / every⌋: a stair.
 
@@ -84,19 +97,17 @@ class Step(Schedule):
     [1.0, 1.0, 0.5, 0.25]
     """
 
-    learning_rate: float
-    every: int
-    factor: float = 0.1
-    name: ClassVar[str] = "step"
+    name = "step"
 
-    def __post_init__(self) -> None:
-        _check(self, learning_rate=not_negative, every=whole, factor=positive)
+    def __init__(self, learning_rate: float, every: int, factor: float = 0.1) -> None:
+        self.learning_rate = not_negative(learning_rate, "Step: learning_rate")
+        self.every = whole(every, "Step: every")
+        self.factor = positive(factor, "Step: factor")
 
     def rate(self, t: Tensor) -> Tensor:
         return self.learning_rate * self.factor ** floor(t / self.every)
 
 
-@dataclass(frozen=True)
 class Exponential(Schedule):
     """rate(t) = learning_rate · factor^t.
 
@@ -104,18 +115,16 @@ class Exponential(Schedule):
     0.125
     """
 
-    learning_rate: float
-    factor: float
-    name: ClassVar[str] = "exponential"
+    name = "exponential"
 
-    def __post_init__(self) -> None:
-        _check(self, learning_rate=not_negative, factor=positive)
+    def __init__(self, learning_rate: float, factor: float) -> None:
+        self.learning_rate = not_negative(learning_rate, "Exponential: learning_rate")
+        self.factor = positive(factor, "Exponential: factor")
 
     def rate(self, t: Tensor) -> Tensor:
         return self.learning_rate * self.factor**t
 
 
-@dataclass(frozen=True)
 class Cosine(Schedule):
     """rate(t) = final + (learning_rate - final) · (1 + cos(π · min(t, steps) / steps)) / 2.
 
@@ -125,19 +134,17 @@ class Cosine(Schedule):
     [1.0, 0.0, 0.0]
     """
 
-    learning_rate: float
-    steps: int
-    final: float = 0.0
-    name: ClassVar[str] = "cosine"
+    name = "cosine"
 
-    def __post_init__(self) -> None:
-        _check(self, learning_rate=not_negative, steps=whole, final=not_negative)
+    def __init__(self, learning_rate: float, steps: int, final: float = 0.0) -> None:
+        self.learning_rate = not_negative(learning_rate, "Cosine: learning_rate")
+        self.steps = whole(steps, "Cosine: steps")
+        self.final = not_negative(final, "Cosine: final")
 
     def rate(self, t: Tensor) -> Tensor:
         return _half_cosine(self.learning_rate, self.final, minimum(t, self.steps) / self.steps)
 
 
-@dataclass(frozen=True)
 class WarmUp(Schedule):
     """rate(t) = then(0) · (t + 1) / (steps + 1) for t < steps, and then(t - steps) from there.
 
@@ -147,24 +154,25 @@ class WarmUp(Schedule):
     [0.2, 0.4, 1.0, 1.0]
     """
 
-    steps: int
-    then: "float | Schedule"
-    name: ClassVar[str] = "warm_up"
+    name = "warm_up"
 
-    def __post_init__(self) -> None:
-        whole(self.steps, "WarmUp: steps")
-        if isinstance(self.then, Plateau):
+    def __init__(self, steps: int, then: float | Schedule) -> None:
+        self.steps = whole(steps, "WarmUp: steps")
+        if isinstance(then, Plateau):
             raise ArgumentError("WarmUp: then cannot be a Plateau, which does not follow the step count.")
-        if not isinstance(self.then, Schedule):
-            not_negative(self.then, "WarmUp: then")
+        self.then = then if isinstance(then, Schedule) else not_negative(then, "WarmUp: then")
 
     def rate(self, t: Tensor) -> Tensor:
         then = self.then if isinstance(self.then, Schedule) else Constant(self.then)
         rise = then(0) * ((t + 1) / (self.steps + 1))
-        return where(t < self.steps, rise, then(where(t < self.steps, 0.0, t - self.steps)))
+        is_rising = t < self.steps
+        return where(is_rising, rise, then(where(is_rising, 0.0, t - self.steps)))
+
+    def named_states(self) -> list[tuple[str, State]]:
+        """What the schedule that comes then remembers."""
+        return self.then.named_states() if isinstance(self.then, Schedule) else []
 
 
-@dataclass(frozen=True)
 class OneCycle(Schedule):
     """Half a cosine up from peak / 25 to `peak`, then one down to peak / 250,000 (Smith and Topin, 2018).
 
@@ -177,18 +185,17 @@ class OneCycle(Schedule):
     [0.04, 1.0, 4e-06]
     """
 
-    peak: float
-    steps: int
-    rise: float = 0.3
-    name: ClassVar[str] = "one_cycle"
+    name = "one_cycle"
 
-    def __post_init__(self) -> None:
-        _check(self, peak=not_negative, steps=whole, rise=fraction)
+    def __init__(self, peak: float, steps: int, rise: float = 0.3) -> None:
+        self.peak = not_negative(peak, "OneCycle: peak")
+        self.steps = whole(steps, "OneCycle: steps")
+        self.rise = fraction(rise, "OneCycle: rise")
 
     def rate(self, t: Tensor) -> Tensor:
         up, last = max(self.rise * self.steps - 1, 0.0), float(self.steps - 1)
         first, final = self.peak / 25, self.peak / 250_000
-        rising = _half_cosine(first, self.peak, minimum(t, up) / up) if up else asarray(self.peak, dtype=float64)
+        rising = _half_cosine(first, self.peak, minimum(t, up) / up) if up else constant(self.peak, float64)
         falling = _half_cosine(self.peak, final, (minimum(t, last) - up) / max(last - up, 1e-12))
         return where(t <= up, rising, falling)
 
@@ -208,25 +215,28 @@ class Plateau(Schedule):
     0.5
     """
 
-    name: ClassVar[str] = "plateau"
+    name = "plateau"
 
     def __init__(self, learning_rate: float, patience: int = 10, factor: float = 0.1, minimum: float = 0.0) -> None:
         self.learning_rate = not_negative(learning_rate, "Plateau: learning_rate")
         self.patience = whole(patience, "Plateau: patience", 0)
         self.factor = fraction(factor, "Plateau: factor")
         self.minimum = not_negative(minimum, "Plateau: minimum")
+        if self.minimum > self.learning_rate:
+            raise ArgumentError(f"Plateau: minimum ({minimum}) must not be above learning_rate ({learning_rate}).")
         self._rate = State(asarray(self.learning_rate, dtype=float64), "rate")
         self._best = State(asarray(math.inf, dtype=float64), "best")
         self._waited = State(0, "waited")
 
     def rate(self, t: Tensor) -> Tensor:
         """The rate as it is now, whatever the step."""
-        return asarray(self._rate)
+        return Tensor(self._rate.node)
 
     def observe(self, loss: float | Tensor) -> None:
         """Take note of the loss of an epoch, and lower the rate if it has not fallen for too long."""
-        found = float(loss)
-        if found < self._best.item() - 1e-4 * (abs(self._best.item()) if math.isfinite(self._best.item()) else 0.0):
+        found, best = float(loss), float(self._best)
+        wanted = best - 1e-4 * abs(best) if math.isfinite(best) else best
+        if found < wanted:
             self._best.assign(found)
             self._waited.assign(0)
             return
@@ -248,8 +258,7 @@ def _half_cosine(begin: float, end: float, part: Tensor) -> Tensor:
 # --- Names -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleKind:
+class ScheduleKind(NamedTuple):
     """A schedule as documentation and the command line know it.
 
     `suited(learning_rate, total_steps)` gives good settings for a run of that length.
@@ -314,7 +323,7 @@ def get_schedule(name: str, learning_rate: float, *, total_steps: int, **setting
     >>> get_schedule("cosine", 0.1, total_steps=100)
     Cosine(learning_rate=0.1, steps=100, final=0.0)
     """
-    key = str(name).replace("-", "_")
+    key = str(name).lower().replace("-", "_")
     if key not in _BY_NAME:
         near = difflib.get_close_matches(key, _BY_NAME, 1)
         hint = f'; did you mean "{near[0]}"?' if near else "."

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 from chainrule.engine.functions.elementwise import (
-    abs,
     clip,
     erf,
     exp,
     expm1,
     floating,
+    log,
     log1p,
     minimum,
     sigmoid,
@@ -17,7 +17,6 @@ from chainrule.engine.functions.elementwise import (
     tanh,
     where,
 )
-from chainrule.engine.functions.reductions import logsumexp
 from chainrule.engine.functions.reductions import max as largest
 from chainrule.engine.functions.reductions import sum as total
 from chainrule.engine.tensor import Tensor
@@ -68,7 +67,9 @@ def silu(x: Any, /) -> Tensor:
 def softplus(x: Any, /) -> Tensor:
     """log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|))."""
     tensor = floating(x)
-    return where(tensor > 0, tensor, 0.0) + log1p(exp(-abs(tensor)))
+    is_above = tensor > 0
+    # -|x| without abs, whose gradient of 0 at 0 would hide the slope of 1/2 there.
+    return where(is_above, tensor, 0.0) + log1p(exp(where(is_above, -tensor, tensor)))
 
 
 def hard_sigmoid(x: Any, /) -> Tensor:
@@ -95,6 +96,9 @@ def softmax(x: Any, /, *, axis: int = -1) -> Tensor:
 
 
 def log_softmax(x: Any, /, *, axis: int = -1) -> Tensor:
-    """log(softmax(x)) along `axis`, without taking the logarithm of a small number."""
+    """log(softmax(x)) along `axis`, with the largest element taken out first: large logits lose no digits."""
     tensor = floating(x)
-    return tensor - logsumexp(tensor, axis=axis, keepdims=True)
+    if tensor.size == 0:
+        return tensor
+    shifted = tensor - stop_gradient(largest(tensor, axis=axis, keepdims=True))
+    return shifted - log(total(exp(shifted), axis=axis, keepdims=True))
