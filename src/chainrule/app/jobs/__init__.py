@@ -1,0 +1,1 @@
+"""The jobs a user asks for, without a screen: train on data, predict, evaluate."""
