@@ -1,0 +1,313 @@
+"""From a graph to kernels: which values are stored, and what is computed together on the way to them.
+
+Elementwise ops and views (transpose, broadcast, slice, flip) become part of the kernels that use them; a value is
+stored where it leaves the program, where a kernel needs it whole, and where computing it again costs more.
+Neighbouring loops over the same domain become one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chainrule.engine.graph import Graph, Node, Shape
+from chainrule.engine.kernel import (
+    Access,
+    Apply,
+    Contraction,
+    Expression,
+    Gather,
+    Kernel,
+    Load,
+    Loop,
+    Number,
+    Reduction,
+    Running,
+    Scatter,
+    Sorting,
+    Store,
+    Words,
+    accesses,
+)
+from chainrule.engine.op import Op
+from chainrule.engine.place import Place, apart_by_ones
+
+VIEWS = {Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.FLIP, Op.RESHAPE}
+REDUCTIONS = {Op.SUM, Op.PROD, Op.MAX, Op.MIN, Op.ARGMAX, Op.ARGMIN}
+WHOLE = {Op.MATMUL, Op.CUMSUM, Op.ARGSORT, Op.SCATTER_ADD, Op.PAD, Op.CONCAT} | REDUCTIONS  # kernels of their own
+LEAVES = {Op.INPUT, Op.CONSTANT}
+
+_SIMPLE = 1  # what an op costs beside a load
+_COST = dict.fromkeys(VIEWS, 0) | {Op.DIV: 4, Op.SQRT: 4, Op.TAKE: 4, Op.RANDOM_BITS: 30}
+_COST |= dict.fromkeys([Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.TANH, Op.SIGMOID, Op.ERF, Op.POW, Op.SIN, Op.COS], 10)
+_AGAIN = 3  # a value of several users that costs no more than this is computed again by each of them
+_LIMIT = 64  # an expression that costs more is cut, so that no kernel grows without bound
+_STORES = 16  # values that one loop stores at most
+
+Known = dict[tuple[Node, Place], Expression]
+
+
+def fuse(graph: Graph) -> tuple[Kernel, ...]:
+    """The kernels that compute `graph`, whose outputs are `owned`, in an order in which they can run."""
+    return _Fuser(graph).kernels()
+
+
+def owned(graph: Graph) -> Graph:
+    """The same graph with outputs that have an array each, of their own: copies of what would share one."""
+    taken: set[Node] = set()
+    outputs = []
+    for node in graph.outputs:
+        if array_of(node).op in LEAVES or array_of(node) in taken:
+            node = replace(node, op=Op.STOP_GRADIENT, inputs=(node,), attributes={}, value=None, owner=None)
+        taken.add(array_of(node))
+        outputs.append(node)
+    return Graph.of(outputs, graph.inputs)
+
+
+def array_of(node: Node) -> Node:
+    """The node in whose array a stored node lies: a reshaped one in that of its input."""
+    while node.op is Op.RESHAPE:
+        node = node.inputs[0]
+    return node
+
+
+def is_number(node: Node) -> bool:
+    """Whether a node is a constant with one value everywhere, which needs no array."""
+    if node.op is not Op.CONSTANT or node.value is None or not node.size:
+        return False
+    return node.size == 1 or bool((node.value == node.value.flat[0]).all())
+
+
+class _Fuser:
+    """The state of one run of `fuse`: the nodes that have an array, and the kernels made so far."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.arrays: set[Node] = {node for node in graph.nodes if node.op in LEAVES}
+        self.made: list[Kernel] = []
+        self.maker: dict[Node, int] = {}
+        for node in graph.nodes:
+            self._decide_needs(node)
+        for node in graph.outputs:
+            self._need_array(node)
+        self._decide_costs()
+
+    # --- What is stored ---
+
+    def _decide_needs(self, node: Node) -> None:
+        """Mark what must have an array because of what `node` is."""
+        if node.op in WHOLE:
+            self.arrays.add(node)
+        if node.op is Op.RESHAPE and apart_by_ones(node.inputs[0].shape, node.shape) is None:
+            self._need_array(node)
+        if node.op in (Op.MATMUL, Op.ARGSORT):
+            for source in node.inputs:
+                self._need_strides(source)
+        if node.op is Op.TAKE:
+            self._need_strides(node.inputs[0])
+
+    def _need_array(self, node: Node) -> None:
+        """An array without gaps; a reshaped node has that of its input."""
+        while node not in self.arrays:
+            self.arrays.add(node)
+            if node.op is not Op.RESHAPE:
+                break
+            node = node.inputs[0]
+
+    def _need_strides(self, node: Node) -> None:
+        """An array that can be read as `node` by strides."""
+        while node.op in VIEWS and node not in self.arrays:
+            node = node.inputs[0]
+        self._need_array(node)
+
+    def _decide_costs(self) -> None:
+        """Store what several kernels use and is dear, and cut what grows too large."""
+        uses = self._uses()
+        cost: dict[Node, int] = {}
+        for node in self.graph.nodes:
+            cost[node] = 0 if is_number(node) else 1
+            if node in self.arrays:
+                continue
+            cost[node] = _COST.get(node.op, _SIMPLE) + sum(cost[source] for source in set(node.inputs))
+            dear = uses[node] > 1 and cost[node] > _AGAIN
+            if node.op not in VIEWS and (dear or cost[node] > _LIMIT):
+                self.arrays.add(node)
+                cost[node] = 1
+
+    def _uses(self) -> dict[Node, int]:
+        """How many nodes that are not views use a node, views seen through."""
+        uses = dict.fromkeys(self.graph.nodes, 0)
+        for node in reversed(self.graph.nodes):
+            for source in node.inputs:
+                uses[source] += uses[node] if node.op in VIEWS else 1
+        return uses
+
+    # --- Kernels ---
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        for node in self.graph.nodes:
+            if node in self.arrays and node.op not in LEAVES and node.op is not Op.RESHAPE:
+                self._make(node)
+        return tuple(self.made)
+
+    def _make(self, node: Node) -> None:
+        match node.op:
+            case Op.MATMUL:
+                self._append(self._contraction(node))
+            case Op.SCATTER_ADD:
+                self._append(self._scatter(node))
+            case Op.CUMSUM:
+                domain, place = _axis_last(node)
+                value = self._expression(node.inputs[0], place, {})
+                self._append(Running(domain, node, place.access(node), value))
+            case Op.ARGSORT:
+                domain, place = _axis_last(node)
+                self._append(Sorting(domain, node, self._access(node.inputs[0], place), place.access(node)))
+            case Op.PAD:
+                self._pad(node)
+            case Op.CONCAT:
+                self._concat(node)
+            case op if op in REDUCTIONS:
+                self._append(self._reduction(node))
+            case _:
+                self._pointwise(node)
+
+    def _append(self, kernel: Kernel) -> None:
+        array = kernel.stores[0].access.array if isinstance(kernel, Loop) else kernel.node
+        self.maker[array] = len(self.made)
+        self.made.append(kernel)
+
+    def _pointwise(self, node: Node) -> None:
+        """A loop, or one more value for a loop that runs over the same domain."""
+        here = Place.identity(node.shape)
+        alone = Loop(node.shape, (Store(node, here.access(node), self._value(node, here, {})),))
+        reads = list(accesses(alone))
+        for number in range(len(self.made) - 1, -1, -1):
+            loop = self.made[number]
+            if not (isinstance(loop, Loop) and loop.domain == node.shape and len(loop.stores) < _STORES):
+                continue
+            whole = {store.node: store.value for store in loop.stores if store.access == here.access(store.node)}
+            if len(whole) == len(loop.stores) and all(
+                self.maker.get(read.array, -1) < number or (read.array in whole and read == here.access(read.array))
+                for read in reads
+            ):
+                known: Known = {(other, here): value for other, value in whole.items()}
+                store = Store(node, here.access(node), self._value(node, here, known))
+                self.made[number] = replace(loop, stores=(*loop.stores, store))
+                self.maker[node] = number
+                return
+        self._append(alone)
+
+    def _reduction(self, node: Node) -> Reduction:
+        source = node.inputs[0]
+        axes = node.attributes["axes"] if "axes" in node.attributes else (node.attributes["axis"],)
+        kept = [axis for axis in range(len(source.shape)) if axis not in axes]
+        domain, place = _ordered(source.shape, (*kept, *axes))
+        return Reduction(domain, len(axes), node, self._expression(source, place, {}))
+
+    def _contraction(self, node: Node) -> Contraction:
+        left, right = node.inputs
+        here = Place.identity(node.shape)
+        batch = len(node.shape) - 2
+
+        def operand(source: Node) -> Access:
+            own = source.shape[:-2]
+            around = here.stretched(own, node.shape[:-2])
+            return self._access(source, Place(here.rank, (*around.axes[: len(own)], *here.axes[batch:])))
+
+        return Contraction(node, operand(left), operand(right))
+
+    def _scatter(self, node: Node) -> Scatter:
+        updates, indices = node.inputs
+        here = Place.identity(updates.shape)
+        axis, rank = node.attributes["axis"], len(indices.shape)
+        index = self._expression(indices, Place(here.rank, here.axes[axis : axis + rank]), {})
+        return Scatter(updates.shape, node, index, self._expression(updates, here, {}))
+
+    def _pad(self, node: Node) -> None:
+        """The padding everywhere, then what is inside."""
+        source, settings = node.inputs[0], node.attributes
+        everywhere = Place.identity(node.shape).access(node)
+        self._append(Loop(node.shape, (Store(node, everywhere, Number(settings["value"], node.dtype)),)))
+        steps = [gap + 1 for gap in settings["interior"]]
+        ranges = []
+        for length, low, step, end in zip(source.shape, settings["low"], steps, node.shape, strict=True):
+            first = max(0, -(low // step))
+            ranges.append(range(first, max(first, min(length, -(-(end - low) // step)))))
+        domain = tuple(map(len, ranges))
+        inside = Place.identity(domain)
+        place = inside.sliced([each.start for each in ranges], [1] * len(ranges))
+        goal = inside.sliced(
+            [low + each.start * step for low, each, step in zip(settings["low"], ranges, steps, strict=True)], steps
+        )
+        self._append(Loop(domain, (Store(node, goal.access(node), self._expression(source, place, {})),)))
+
+    def _concat(self, node: Node) -> None:
+        start = 0
+        for source in node.inputs:
+            here = Place.identity(source.shape)
+            starts = [start if axis == node.attributes["axis"] else 0 for axis in range(len(source.shape))]
+            goal = here.sliced(starts, [1] * len(starts))
+            self._append(Loop(source.shape, (Store(node, goal.access(node), self._expression(source, here, {})),)))
+            start += source.shape[node.attributes["axis"]]
+
+    # --- Expressions ---
+
+    def _expression(self, node: Node, place: Place, known: Known) -> Expression:
+        """The value of `node` at `place`: loaded if it has an array, else computed on the spot."""
+        found = known.get((node, place))
+        if found is None:
+            if is_number(node):
+                assert node.value is not None
+                found = Number(node.value.flat[0].item(), node.dtype)
+            elif node in self.arrays:
+                found = Load(self._access(node, place), node.dtype)
+            else:
+                found = self._value(node, place, known)
+            known[(node, place)] = found
+        return found
+
+    def _value(self, node: Node, place: Place, known: Known) -> Expression:
+        """The value of `node` at `place`, computed from its inputs even if it has an array."""
+        if node.op in VIEWS:
+            return self._expression(node.inputs[0], place.through(node), known)
+        if node.op is Op.RANDOM_BITS:
+            nowhere = Place(place.rank, ())
+            key, counter = (self._expression(source, nowhere, known) for source in node.inputs)
+            word = place.access(node)
+            return Words(key, counter, word.offset, word.strides, node.dtype)
+        if node.op is Op.TAKE:
+            return self._gather(node, place, known)
+        inputs = tuple(
+            self._expression(source, place.stretched(source.shape, node.shape), known) for source in node.inputs
+        )
+        return Apply(node.op, inputs, node.attributes, node.dtype, node)
+
+    def _gather(self, node: Node, place: Place, known: Known) -> Expression:
+        base, indices = node.inputs
+        axis, rank = node.attributes["axis"], len(indices.shape)
+        index = self._expression(indices, Place(place.rank, place.axes[axis : axis + rank]), known)
+
+        def at(number: int) -> Access:
+            fixed = (number, (0,) * place.rank)
+            return self._access(base, Place(place.rank, (*place.axes[:axis], fixed, *place.axes[axis + rank :])))
+
+        return Gather(at(0), index, at(1).offset - at(0).offset, base.shape[axis], node.dtype, node)
+
+    def _access(self, node: Node, place: Place) -> Access:
+        """Where the element of `node` at `place` stands, for a node that can be read by strides."""
+        while node not in self.arrays:
+            node, place = node.inputs[0], place.through(node)
+        return replace(place.access(node), array=array_of(node))
+
+
+def _ordered(shape: Shape, order: Sequence[int]) -> tuple[Shape, Place]:
+    """The domain whose axes are those of `shape` in another order, and the place of an element in it."""
+    domain = tuple(shape[axis] for axis in order)
+    axes = Place.identity(domain).axes
+    return domain, Place(len(shape), tuple(axes[order.index(axis)] for axis in range(len(shape))))
+
+
+def _axis_last(node: Node) -> tuple[Shape, Place]:
+    axis, rank = node.attributes["axis"], len(node.shape)
+    return _ordered(node.shape, [*(each for each in range(rank) if each != axis), axis])

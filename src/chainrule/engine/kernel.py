@@ -1,0 +1,208 @@
+"""What is between a graph and machine code: loops over stored arrays, in the order in which they run.
+
+    Schedule   ::= Kernel*
+    Kernel     ::= Loop | Reduction | Contraction | Scatter | Running | Sorting
+    Loop       ::= domain, Store*                every element on its own
+    Reduction  ::= domain, reduced, op, value    the last `reduced` axes of the domain disappear
+    Expression ::= Load | Gather | Number | Apply | Words
+
+Expressions are made for one point of the domain. An access is affine: element `offset + sum(index * stride)` of a
+stored array. Nothing here changes once it is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.engine.dtypes import DType
+from chainrule.engine.graph import Node, Shape
+from chainrule.engine.op import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where in a stored array the element for a point of the domain stands, in elements."""
+
+    array: Node
+    offset: int
+    strides: Shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """The element of an array."""
+
+    access: Access
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gather:
+    """The element of an array at a place that is computed: `stride * index` further than `access` says.
+
+    An index from `-size` to `size - 1` is right; any other sets the program's status to `node` and reads element 0.
+    """
+
+    access: Access
+    index: Expression
+    stride: int
+    size: int
+    dtype: DType
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Number:
+    """A number known when the program is made."""
+
+    value: bool | int | float
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Apply:
+    """An elementwise op of expressions."""
+
+    op: Op
+    inputs: tuple[Expression, ...]
+    attributes: Mapping[str, Any]
+    dtype: DType
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """Random word number `offset + sum(index * stride)` under a key, from a counter on."""
+
+    key: Expression
+    counter: Expression
+    offset: int
+    strides: Shape
+    dtype: DType
+
+
+Expression = Load | Gather | Number | Apply | Words
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The value of `node` goes to a place in a stored array."""
+
+    node: Node
+    access: Access
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Every point of the domain on its own; several values at each point share what they have in common."""
+
+    domain: Shape
+    stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """`op` over the last `reduced` axes of the domain; `node` is stored contiguously in the shape of the others."""
+
+    domain: Shape
+    reduced: int
+    node: Node
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A matrix product for each index of the batch axes: `left` is over (batch, i, k), `right` over (batch, k, j)."""
+
+    node: Node
+    left: Access
+    right: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Zeros, to which `value` is added at `index` along one axis; the domain is (before, indices, after)."""
+
+    domain: Shape
+    node: Node
+    index: Expression
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The sum of all values up to each place along the last axis of the domain; `access` says where it goes."""
+
+    domain: Shape
+    node: Node
+    access: Access
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """For each row along the last axis of the domain the order of its values: ascending, stable, NaN last."""
+
+    domain: Shape
+    node: Node
+    values: Access
+    access: Access
+
+
+Kernel = Loop | Reduction | Contraction | Scatter | Running | Sorting
+
+
+def contiguous(shape: Shape) -> Shape:
+    """The strides of an array without gaps, last axis fastest.
+
+    >>> contiguous((2, 3, 4))
+    (12, 4, 1)
+    """
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def nodes_made(kernel: Kernel) -> tuple[Node, ...]:
+    """The nodes whose arrays a kernel writes."""
+    if isinstance(kernel, Loop):
+        return tuple(store.access.array for store in kernel.stores)
+    return (kernel.node,)
+
+
+def accesses(kernel: Kernel) -> Iterator[Access]:
+    """Every access that reads."""
+    match kernel:
+        case Contraction():
+            yield kernel.left
+            yield kernel.right
+        case Sorting():
+            yield kernel.values
+        case Loop():
+            yield from _reads(*(store.value for store in kernel.stores))
+        case Scatter():
+            yield from _reads(kernel.value, kernel.index)
+        case _:
+            yield from _reads(kernel.value)
+
+
+def _reads(*expressions: Expression) -> Iterator[Access]:
+    seen: set[int] = set()
+    stack = list(expressions)
+    while stack:
+        expression = stack.pop()
+        if id(expression) in seen:
+            continue
+        seen.add(id(expression))
+        match expression:
+            case Load():
+                yield expression.access
+            case Gather():
+                yield expression.access
+                stack.append(expression.index)
+            case Apply():
+                stack.extend(expression.inputs)
+            case Words():
+                stack.extend((expression.key, expression.counter))

@@ -1,0 +1,102 @@
+"""The one description of a processor: what emitted code may use and how large its tiles and caches are.
+
+Everything that differs between processors is here; the rest of the emitter asks a `Target` and names no processor.
+`host()` is this machine, `named()` a certain kind, to emit or to test for another.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from chainrule.errors import ArgumentError
+
+VARIABLE = "CHAINRULE_TARGET"  # the environment variable that names a kind instead of the host's own
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A kind of processor.
+
+    Attributes
+    ----------
+    name
+        "avx512", "avx2", "sse2" or "neon".
+    triple, cpu, features
+        As LLVM names them.
+    vector_bytes
+        The width of a vector register.
+    registers
+        How many vector registers there are.
+    fused
+        Whether a multiplication and an addition are one instruction with one rounding.
+    first_cache, second_cache
+        Bytes of the caches of one core.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    registers: int
+    fused: bool
+    first_cache: int = 32 * 1024
+    second_cache: int = 512 * 1024
+
+    def lanes(self, itemsize: int) -> int:
+        """How many elements of `itemsize` bytes a vector register holds."""
+        return self.vector_bytes // itemsize
+
+
+_X86 = "x86_64-unknown-linux-gnu"
+KINDS = {
+    "avx512": Target("avx512", _X86, "skylake-avx512", "-prefer-256-bit", 64, 32, True, 32 * 1024, 1024 * 1024),
+    "avx2": Target("avx2", _X86, "haswell", "", 32, 16, True),
+    "sse2": Target("sse2", _X86, "x86-64", "", 16, 16, False),
+    "neon": Target("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True, 64 * 1024),
+}
+
+
+def named(name: str) -> Target:
+    """The kind of that name.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none.
+    """
+    if name not in KINDS:
+        raise ArgumentError(f"{VARIABLE} must be one of {', '.join(KINDS)}, but is {name!r}.")
+    return KINDS[name]
+
+
+def host() -> Target:
+    """This machine, or the kind that the environment variable `CHAINRULE_TARGET` names."""
+    wanted = os.environ.get(VARIABLE)
+    return named(wanted) if wanted else _detected()
+
+
+@cache
+def _detected() -> Target:
+    has = llvm.get_host_cpu_features()
+    triple = llvm.get_process_triple()
+    if triple.startswith(("aarch64", "arm64")):
+        kind = KINDS["neon"]
+    elif all(has.get(feature) for feature in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
+        kind = KINDS["avx512"]
+    else:
+        kind = KINDS["avx2" if has.get("avx2") and has.get("fma") else "sse2"]
+    features = has.flatten() + (",-prefer-256-bit" if kind.name == "avx512" else "")
+    return Target(
+        kind.name,
+        triple,
+        llvm.get_host_cpu_name(),
+        features,
+        kind.vector_bytes,
+        kind.registers,
+        kind.fused,
+        kind.first_cache,
+        kind.second_cache,
+    )
