@@ -69,6 +69,8 @@ class Code:
         (type, name) of each parameter, such as `("ptr noalias", "a")`; they are used as `%a`.
     internal
         Whether only the same module calls it.
+    fused
+        Whether the processor multiplies and adds in one instruction with one rounding.
 
     Examples
     --------
@@ -81,7 +83,10 @@ class Code:
     define void @twice(ptr %x, i64 %n) {
     """
 
-    def __init__(self, name: str, parameters: Sequence[tuple[str, str]], internal: bool = False) -> None:
+    def __init__(
+        self, name: str, parameters: Sequence[tuple[str, str]], internal: bool = False, *, fused: bool = True
+    ) -> None:
+        self.fused = fused
         listed = ", ".join(f"{kind} %{parameter}" for kind, parameter in parameters)
         self._head = f"define {'internal ' if internal else ''}void @{name}({listed}) {{"
         self._slots: list[str] = []
