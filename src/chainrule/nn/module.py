@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
 
@@ -21,7 +22,9 @@ from chainrule.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.nn.table import network_table
 
 Array = np.ndarray[Any, Any]
+Watcher = Callable[["Module", tuple[Any, ...], Any], None]
 _inside: ContextVar[bool] = ContextVar("inside", default=False)  # whether a module's call is under way
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 class Module:
@@ -240,8 +243,31 @@ def _in_its_own_scope(call: Callable[..., Any]) -> Callable[..., Any]:
         token = _inside.set(True)
         try:
             with module_scope(self._path):
-                return call(self, *args, **keywords)
+                result = call(self, *args, **keywords)
         finally:
             _inside.reset(token)
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher(self, (*args, *keywords.values()), result)
+        return result
 
     return scoped
+
+
+@contextmanager
+def calls_watched(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher(module, arguments, result)` of every call of a module that ends in this block, inner ones first.
+
+    >>> from chainrule import nn
+    >>> net = nn.Sequential(nn.Flatten(), nn.Dense(4, 2))
+    >>> with calls_watched(lambda module, arguments, result: print(module.label(), result.shape)):
+    ...     _ = net(np.ones((3, 2, 2)))
+    Flatten "0" (3, 4)
+    Dense "1" (3, 2)
+    Sequential (3, 2)
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
