@@ -1,9 +1,15 @@
 """chainrule: neural networks that learn by backpropagation, and show their work."""
 
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 from chainrule import nn as nn
 from chainrule.engine import random as random
 from chainrule.engine.backprop import backpropagate as backpropagate
 from chainrule.engine.context import no_grad as no_grad
+from chainrule.engine.dtypes import bool_ as bool
 from chainrule.engine.dtypes import bool_ as bool_
 from chainrule.engine.dtypes import float32 as float32
 from chainrule.engine.dtypes import float64 as float64
@@ -33,6 +39,7 @@ from chainrule.engine.functions import bitwise_right_shift as bitwise_right_shif
 from chainrule.engine.functions import bitwise_xor as bitwise_xor
 from chainrule.engine.functions import broadcast_arrays as broadcast_arrays
 from chainrule.engine.functions import broadcast_to as broadcast_to
+from chainrule.engine.functions import can_cast as can_cast
 from chainrule.engine.functions import ceil as ceil
 from chainrule.engine.functions import clip as clip
 from chainrule.engine.functions import concat as concat
@@ -42,6 +49,7 @@ from chainrule.engine.functions import cosh as cosh
 from chainrule.engine.functions import count_nonzero as count_nonzero
 from chainrule.engine.functions import cumulative_prod as cumulative_prod
 from chainrule.engine.functions import cumulative_sum as cumulative_sum
+from chainrule.engine.functions import diff as diff
 from chainrule.engine.functions import divide as divide
 from chainrule.engine.functions import einsum as einsum
 from chainrule.engine.functions import elu as elu
@@ -53,6 +61,7 @@ from chainrule.engine.functions import exp as exp
 from chainrule.engine.functions import expand_dims as expand_dims
 from chainrule.engine.functions import expm1 as expm1
 from chainrule.engine.functions import eye as eye
+from chainrule.engine.functions import finfo as finfo
 from chainrule.engine.functions import flip as flip
 from chainrule.engine.functions import floor as floor
 from chainrule.engine.functions import floor_divide as floor_divide
@@ -66,6 +75,8 @@ from chainrule.engine.functions import hard_sigmoid as hard_sigmoid
 from chainrule.engine.functions import hard_silu as hard_silu
 from chainrule.engine.functions import hard_tanh as hard_tanh
 from chainrule.engine.functions import hypot as hypot
+from chainrule.engine.functions import iinfo as iinfo
+from chainrule.engine.functions import isdtype as isdtype
 from chainrule.engine.functions import isfinite as isfinite
 from chainrule.engine.functions import isinf as isinf
 from chainrule.engine.functions import isnan as isnan
@@ -95,6 +106,7 @@ from chainrule.engine.functions import minimum as minimum
 from chainrule.engine.functions import moveaxis as moveaxis
 from chainrule.engine.functions import multiply as multiply
 from chainrule.engine.functions import negative as negative
+from chainrule.engine.functions import newaxis as newaxis
 from chainrule.engine.functions import nextafter as nextafter
 from chainrule.engine.functions import nonzero as nonzero
 from chainrule.engine.functions import not_equal as not_equal
@@ -111,6 +123,7 @@ from chainrule.engine.functions import relu as relu
 from chainrule.engine.functions import remainder as remainder
 from chainrule.engine.functions import repeat as repeat
 from chainrule.engine.functions import reshape as reshape
+from chainrule.engine.functions import result_type as result_type
 from chainrule.engine.functions import roll as roll
 from chainrule.engine.functions import round as round
 from chainrule.engine.functions import scan as scan
@@ -145,7 +158,9 @@ from chainrule.engine.functions import top_k as top_k
 from chainrule.engine.functions import tril as tril
 from chainrule.engine.functions import triu as triu
 from chainrule.engine.functions import trunc as trunc
+from chainrule.engine.functions import unique_all as unique_all
 from chainrule.engine.functions import unique_counts as unique_counts
+from chainrule.engine.functions import unique_inverse as unique_inverse
 from chainrule.engine.functions import unique_values as unique_values
 from chainrule.engine.functions import unstack as unstack
 from chainrule.engine.functions import var as var

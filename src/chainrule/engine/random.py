@@ -10,7 +10,7 @@ from typing import Any
 from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import float32, float64, int64, is_floating, supported
 from chainrule.engine.functions import argsort, cos, log, reshape, sqrt
-from chainrule.engine.functions.creation import Lengths, lengths_of
+from chainrule.engine.functions.axes import Lengths, lengths_of
 from chainrule.engine.op import Op
 from chainrule.engine.philox import blocks
 from chainrule.engine.state import State

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.context import gradient_of, recording
-from chainrule.engine.dtypes import DType, adopted, bool_, float32, int64, is_floating, of_scalar, promote, supported
+from chainrule.engine.dtypes import DType, bool_, float32, is_floating, of_scalar, promote, supported
 from chainrule.engine.graph import RULES, Node, Shape
+from chainrule.engine.interchange import array_of
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import here
 from chainrule.engine.reference import evaluate
@@ -113,7 +114,7 @@ class Tensor:
         return self.value.copy() if copy else self.value
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        return METHODS["__array_namespace__"]()
+        return METHODS["__array_namespace__"](api_version)
 
     def __dlpack__(self, *, max_version: tuple[int, int] | None = None, copy: bool | None = None, **rest: Any) -> Any:
         read_only_is_understood = max_version is not None and max_version >= (1, 0)
@@ -144,6 +145,8 @@ class Tensor:
         return int(self.item())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(f"a tensor of shape {self.shape} is neither true nor false; use cr.any() or cr.all().")
         return bool(self.item())
 
     def __index__(self) -> int:
@@ -161,6 +164,12 @@ class Tensor:
 
     def __getitem__(self, key: Any) -> Tensor:
         return self._call("__getitem__", key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise ArgumentError(
+            "the value of a tensor never changes. Make a new one: cr.where(mask, new, old), cr.scatter_add, cr.concat; "
+            "or fill a NumPy array and take cr.asarray of it."
+        )
 
     def __repr__(self) -> str:
         if self.node.value is None:
@@ -375,7 +384,7 @@ class Tensor:
 
 
 def asarray(obj: Any, dtype: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor of `obj`: a number, nested lists, a NumPy array, or anything that offers its buffer.
+    """A tensor of `obj`: a number, nested lists (also of tensors), an array, or anything that offers its buffer.
 
     Parameters
     ----------
@@ -384,40 +393,33 @@ def asarray(obj: Any, dtype: Any = None, copy: bool | None = None) -> Tensor:
     dtype
         The data type wanted, if another.
     copy
-        `None` copies unless the source is read-only (then its buffer is shared); `True` always; `False` never.
+        `None` copies unless nobody can write to the source (then its buffer is shared); `True` always; `False` never:
+        then changing the source changes the tensor.
 
     Raises
     ------
-    DTypeError
-        If `obj` holds something other than numbers.
+    DTypeError, ShapeError
+        If `obj` holds something other than numbers, or rows of different lengths.
+    ArgumentError
+        If an integer is too large, or `obj` cannot be shared although `copy=False`.
+
+    Examples
+    --------
+    >>> asarray([1, 2]).dtype, asarray([1.0, 2.0]).dtype, asarray(np.zeros(3)).dtype
+    (dtype('int64'), dtype('float32'), dtype('float64'))
     """
     if isinstance(obj, Tensor):
-        return obj if dtype is None else cast(obj, supported(dtype))
-    given = isinstance(obj, np.ndarray | np.generic) or hasattr(obj, "__array__") or _has_buffer(obj)
-    try:
-        array = np.asarray(obj)
-    except ValueError as error:
-        raise ShapeError(f"nested lists must have equal lengths: {error}.") from error
-    if given:
-        own = adopted(array.dtype)
-    elif array.size == 0 and array.dtype.kind == "f":
-        own = float32
-    elif array.dtype.kind in "biuf":
-        own = {"b": bool_, "i": int64, "u": int64, "f": float32}[array.dtype.kind]
-    else:
-        raise DTypeError(f"{type(obj).__name__} holds {array.dtype.name}, not numbers; convert it first.")
-    wanted = own if dtype is None else supported(dtype)
-    result = array.astype(wanted, copy=False)
-    owned = given and np.shares_memory(result, array) if result.size else False
-    if copy is False and not owned:
-        raise ArgumentError(f"{type(obj).__name__} of {array.dtype.name} cannot become {wanted.name} without a copy.")
-    if copy or (copy is None and owned and result.flags.writeable):
-        result = result.copy()
-    return Tensor(leaf(result, tracked=recording.get() and is_floating(wanted)))
+        held = Tensor(obj.node) if copy else obj  # a copy of a state keeps the value that it has now
+        return held if dtype is None else cast(held, supported(dtype))
+    if isinstance(obj, list | tuple) and any(_holds_tensor(part) for part in obj):
+        stacked: Tensor = METHODS["stack"]([asarray(part) for part in obj])
+        return stacked if dtype is None else cast(stacked, supported(dtype))
+    value = array_of(obj, dtype, copy)
+    return Tensor(leaf(value, tracked=recording.get() and is_floating(value.dtype)))
 
 
-def _has_buffer(source: Any) -> bool:
-    return isinstance(source, bytes | bytearray | memoryview) or type(source).__module__ == "array"
+def _holds_tensor(part: Any) -> bool:
+    return isinstance(part, Tensor) or (isinstance(part, list | tuple) and any(map(_holds_tensor, part)))
 
 
 def leaf(value: Array, *, tracked: bool, owner: object | None = None) -> Node:
@@ -429,7 +431,11 @@ def leaf(value: Array, *, tracked: bool, owner: object | None = None) -> Node:
 
 def constant(value: Any, dtype: DType) -> Tensor:
     """A tensor of a fixed value through which no gradient flows."""
-    array = np.asarray(value, dtype)
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype)
+    except OverflowError as error:
+        raise ArgumentError(f"the number {value!r:.40} does not fit into {dtype.name}.") from error
     array.flags.writeable = False
     return Tensor(Node(Op.CONSTANT, (), {}, array.shape, dtype, here(), array, gradient_of=gradient_of.get()))
 

@@ -1,10 +1,21 @@
 """Everything that can be done to tensors, by the names of the Python array API standard (2024.12) where it has one.
 
-Each file holds one family; all are functions over the primitives of `op.py`.
+Each file holds one family; all are functions over the primitives of `op.py`. This module is the standard's namespace:
+what `x.__array_namespace__()` answers.
 """
 
 import sys
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+from typing import Any
 
+from chainrule.engine.dtypes import bool_ as bool  # noqa: F401  # the name that the standard gives it
+from chainrule.engine.dtypes import float32 as float32
+from chainrule.engine.dtypes import float64 as float64
+from chainrule.engine.dtypes import int32 as int32
+from chainrule.engine.dtypes import int64 as int64
 from chainrule.engine.functions.activations import elu as elu
 from chainrule.engine.functions.activations import gelu as gelu
 from chainrule.engine.functions.activations import hard_sigmoid as hard_sigmoid
@@ -33,6 +44,12 @@ from chainrule.engine.functions.creation import tril as tril
 from chainrule.engine.functions.creation import triu as triu
 from chainrule.engine.functions.creation import zeros as zeros
 from chainrule.engine.functions.creation import zeros_like as zeros_like
+from chainrule.engine.functions.datatypes import __array_namespace_info__ as __array_namespace_info__
+from chainrule.engine.functions.datatypes import can_cast as can_cast
+from chainrule.engine.functions.datatypes import finfo as finfo
+from chainrule.engine.functions.datatypes import iinfo as iinfo
+from chainrule.engine.functions.datatypes import isdtype as isdtype
+from chainrule.engine.functions.datatypes import result_type as result_type
 from chainrule.engine.functions.elementwise import abs as abs
 from chainrule.engine.functions.elementwise import acos as acos
 from chainrule.engine.functions.elementwise import acosh as acosh
@@ -126,6 +143,7 @@ from chainrule.engine.functions.reductions import sum as sum
 from chainrule.engine.functions.reductions import var as var
 from chainrule.engine.functions.running import cumulative_prod as cumulative_prod
 from chainrule.engine.functions.running import cumulative_sum as cumulative_sum
+from chainrule.engine.functions.running import diff as diff
 from chainrule.engine.functions.shapes import broadcast_arrays as broadcast_arrays
 from chainrule.engine.functions.shapes import broadcast_to as broadcast_to
 from chainrule.engine.functions.shapes import concat as concat
@@ -147,8 +165,23 @@ from chainrule.engine.functions.sorting import argsort as argsort
 from chainrule.engine.functions.sorting import searchsorted as searchsorted
 from chainrule.engine.functions.sorting import sort as sort
 from chainrule.engine.functions.sorting import top_k as top_k
+from chainrule.engine.functions.sorting import unique_all as unique_all
 from chainrule.engine.functions.sorting import unique_counts as unique_counts
+from chainrule.engine.functions.sorting import unique_inverse as unique_inverse
 from chainrule.engine.functions.sorting import unique_values as unique_values
 from chainrule.engine.tensor import METHODS
+from chainrule.engine.tensor import asarray as asarray
+from chainrule.errors import ArgumentError
 
-METHODS["__array_namespace__"] = lambda: sys.modules[__name__]
+newaxis = None
+__array_api_version__ = "2024.12"
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+
+def _namespace(api_version: str | None) -> Any:
+    if api_version not in (None, *_VERSIONS):
+        raise ArgumentError(f"the array API standard {api_version!r} is not known; known are {', '.join(_VERSIONS)}.")
+    return sys.modules[__name__]
+
+
+METHODS["__array_namespace__"] = _namespace

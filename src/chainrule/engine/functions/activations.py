@@ -29,7 +29,7 @@ _SELU_ALPHA = 1.6732632423543772848170429916717
 def relu(x: Any, /) -> Tensor:
     """max(x, 0); the gradient at 0 is 0."""
     tensor = floating(x)
-    return where(tensor > 0, tensor, 0.0)
+    return where(tensor <= 0, 0.0, tensor)  # so NaN, which is neither above nor below, stays NaN
 
 
 def leaky_relu(x: Any, /, slope: float = 0.01) -> Tensor:
@@ -53,7 +53,8 @@ def gelu(x: Any, /, *, approximate: bool = False) -> Tensor:
     """x · Φ(x) with the normal distribution function Φ; `approximate` uses tanh (Hendrycks and Gimpel, 2016)."""
     tensor = floating(x)
     if approximate:
-        inner = math.sqrt(2 / math.pi) * (tensor + 0.044715 * (tensor * tensor * tensor))
+        near = clip(tensor, -10.0, 10.0)  # beyond, tanh is ±1 to the last bit, and a cube might overflow
+        inner = math.sqrt(2 / math.pi) * (near + 0.044715 * (near * near * near))
         return 0.5 * tensor * (1 + tanh(inner))
     return 0.5 * tensor * (1 + erf(tensor * (1 / math.sqrt(2))))
 
@@ -91,6 +92,8 @@ def hard_silu(x: Any, /) -> Tensor:
 def softmax(x: Any, /, *, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along `axis`, with the largest element taken out first."""
     tensor = floating(x)
+    if tensor.size == 0:
+        return tensor
     raised = exp(tensor - stop_gradient(largest(tensor, axis=axis, keepdims=True)))
     return raised / total(raised, axis=axis, keepdims=True)
 

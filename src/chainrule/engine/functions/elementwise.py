@@ -195,7 +195,8 @@ def hypot(x1: Any, x2: Any, /) -> Tensor:
     largest, smallest = maximum(left, right), minimum(left, right)
     safe = where(largest > 0, largest, 1.0)
     ratio = where(isinf(largest), 0.0, smallest / safe)
-    return largest * sqrt(1 + ratio * ratio)
+    infinite = logical_or(isinf(left), isinf(right))  # which wins even over NaN
+    return where(infinite, math.inf, largest * sqrt(1 + ratio * ratio))
 
 
 def logaddexp(x1: Any, x2: Any, /) -> Tensor:
@@ -243,9 +244,13 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 
 
 @method
-def astype(x: Tensor, dtype: Any, /) -> Tensor:
-    """`x` in another data type. A gradient passes between floating types."""
-    return cast(asarray(x), supported(dtype))
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+    """`x` in another data type. A gradient passes between floating types.
+
+    `copy` and `device` are there for the standard's sake: no value ever changes, and there is one device, "cpu".
+    """
+    tensor = asarray(x)
+    return cast(tensor if device is None else tensor.to_device(device), supported(dtype))
 
 
 def stop_gradient(x: Any, /) -> Tensor:

@@ -15,6 +15,7 @@ from chainrule.engine.functions.axes import method, one_axis
 from chainrule.engine.functions.creation import arange
 from chainrule.engine.functions.elementwise import add, equal, where
 from chainrule.engine.functions.shapes import broadcast_arrays, broadcast_to, expand_dims, permute_dims, reshape
+from chainrule.engine.graph import broadcast_shapes
 from chainrule.engine.op import Op
 from chainrule.engine.tensor import METHODS, Tensor, apply, asarray, cast, operands
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
@@ -22,6 +23,8 @@ from chainrule.errors import ArgumentError, DTypeError, ShapeError
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """`x[key]` by NumPy's rules: integers, slices, `None`, `...`, integer arrays and boolean arrays."""
+    if _is_truth(key):  # a mask of no axes: a new first axis of length 1, or of length 0
+        return take(expand_dims(x), arange(int(bool(key))), axis=0)
     parts = _expand(x, key if isinstance(key, tuple) else (key,))
     x = _basic(x, parts)
     shape: list[int] = []  # of the result of the basic part: integers gone, None in place
@@ -48,9 +51,16 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 METHODS["__getitem__"] = getitem
 
 
+def _is_truth(part: Any) -> bool:
+    is_scalar = isinstance(part, bool | np.bool_) or (isinstance(part, np.ndarray | Tensor) and part.ndim == 0)
+    return is_scalar and (isinstance(part, bool) or part.dtype == bool_)
+
+
 def _expand(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
     """The key with `...` written out, booleans turned into integer arrays, and every part of a known kind."""
     parts: list[Any] = []
+    if builtins.any(_is_truth(part) for part in key):
+        raise ArgumentError("a single boolean in an index must stand alone: x[mask].")
     used = builtins.sum(_axes_of(part) for part in key)
     if builtins.sum(part is Ellipsis for part in key) > 1:
         raise ArgumentError("an index may hold '...' only once.")
@@ -63,7 +73,7 @@ def _expand(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
             parts += fill
             axis += len(fill)
         elif part is None or isinstance(part, slice):
-            parts.append(part)
+            parts.append(part if part is None else _checked(part))
             axis += part is not None
         elif isinstance(part, int | np.integer) and not isinstance(part, bool):
             parts.append(_position(int(part), x.shape[axis], axis))
@@ -73,6 +83,14 @@ def _expand(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
                 parts.append(each)
                 axis += 1
     return parts
+
+
+def _checked(part: slice) -> slice:
+    try:
+        part.indices(0)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{part} is not a slice of whole numbers with a step other than 0.") from error
+    return part
 
 
 def _axes_of(part: Any) -> int:
@@ -196,15 +214,22 @@ def _flat_positions(indices: Tensor, shape: tuple[int, ...], axis: int) -> Tenso
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
-    """For every place of `indices` the element at that index along `axis`; the other axes keep their place."""
+    """For every place of `indices` the element at that index along `axis`; the other axes keep their place, and
+    broadcast where one of both is of length 1."""
     tensor = asarray(x)
     place = one_axis(axis, tensor.ndim, "take_along_axis")
     index = _indices(indices, tensor.shape[place], "take_along_axis")
-    others = [i for i in range(tensor.ndim) if i != place]
-    if index.ndim != tensor.ndim or any(index.shape[i] != tensor.shape[i] for i in others):
+    if index.ndim != tensor.ndim:
         raise ShapeError(f"take_along_axis: indices {index.shape} do not go with {tensor.shape} along axis {axis}.")
+    around = broadcast_shapes("take_along_axis", _but(tensor.shape, place, 1), _but(index.shape, place, 1))
+    tensor = broadcast_to(tensor, _but(around, place, tensor.shape[place]))
+    index = broadcast_to(index, _but(around, place, index.shape[place]))
     flat = _flat_positions(index, tensor.shape, place)
     return apply(Op.TAKE, reshape(tensor, (tensor.size,)), flat, axis=0)
+
+
+def _but(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+    return (*shape[:axis], length, *shape[axis + 1 :])
 
 
 def scatter_add(x: Any, indices: Any, updates: Any, /, *, axis: int = 0) -> Tensor:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from string import digits
 from typing import Any
 
 from chainrule.engine.functions.axes import method, one_axis
 from chainrule.engine.functions.creation import arange
 from chainrule.engine.functions.reductions import sum as sum_over
-from chainrule.engine.functions.shapes import permute_dims, reshape, squeeze
+from chainrule.engine.functions.shapes import broadcast_to, permute_dims, reshape, squeeze
+from chainrule.engine.graph import broadcast_shapes
 from chainrule.engine.op import Op
 from chainrule.engine.tensor import Tensor, apply, operands
 from chainrule.errors import ArgumentError, ShapeError
@@ -27,9 +29,14 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The sum of products along `axis`."""
+    """The sum of products along `axis`, which must be equally long in both; the other axes broadcast."""
     left, right = operands(x1, x2)
-    return sum_over(left * right, axis=axis)
+    if not left.ndim or not right.ndim:
+        raise ShapeError(f"vecdot: {left.shape} and {right.shape}: scalars have no axis to sum along.")
+    lengths = [tensor.shape[one_axis(axis, tensor.ndim, "vecdot")] for tensor in (left, right)]
+    if lengths[0] != lengths[1]:
+        raise ShapeError(f"vecdot: {left.shape} and {right.shape} differ along axis {axis}.")
+    return sum_over(left * right, axis=axis, dtype=left.dtype)
 
 
 def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
@@ -54,34 +61,66 @@ def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[
 
 
 def einsum(subscripts: str, /, *arrays: Any) -> Tensor:
-    """Einstein's sum: `einsum("bij,bjk->bik", x, y)`. Letters that are not in the result are summed.
+    """Einstein's sum. Letters that are not in the result are summed; `...` stands for any axes, which broadcast.
 
-    Works two operands at a time from the left; each pair is one batched matrix product. `...` is not supported.
+    Works two operands at a time from the left; each pair is one batched matrix product.
+
+    >>> einsum("...ij,jk->...ik", [[[1.0, 2.0]]], [[3.0], [4.0]]).tolist()
+    [[[11.0]]]
     """
     text = subscripts.replace(" ", "")
     left_side, arrow, result = text.partition("->")
     terms = left_side.split(",")
     if len(terms) != len(arrays) or not arrays:
         raise ArgumentError(f"einsum: {subscripts!r} names {len(terms)} operands, but {len(arrays)} were given.")
-    if not all(letter.isalpha() for letter in "".join(terms) + result):
-        raise ArgumentError(f"einsum: {subscripts!r} may hold letters, commas and one '->' only.")
+    if not all(part.replace("...", "", 1).isalpha() or part in ("", "...") for part in (*terms, result)):
+        raise ArgumentError(f"einsum: {subscripts!r} may hold letters, '...', commas and one '->' only.")
     if not arrow:
-        joined = "".join(terms)
-        result = "".join(sorted(letter for letter in set(joined) if joined.count(letter) == 1))
-    if len(set(result)) != len(result) or not set(result) <= set("".join(terms)):
-        raise ArgumentError(f"einsum: the result {result!r} must name letters of the operands, each once.")
+        letters = left_side.replace("...", "").replace(",", "")
+        alone = sorted(letter for letter in set(letters) if letters.count(letter) == 1)
+        result = "".join(["..." if "..." in left_side else "", *alone])
     tensors = operands(*arrays)
+    terms, result, tensors = _without_dots(subscripts, terms, result, tensors)
+    if len(set(result)) != len(result) or not set(result) <= set("".join(terms)):
+        raise ArgumentError(f"einsum: the result of {subscripts!r} must name letters of the operands, each once.")
     lengths = _lengths(subscripts, terms, tensors)
     current, letters = _diagonal(tensors[0], terms[0])
     for position in range(1, len(tensors)):
         needed = set(result).union(*terms[position + 1 :])
         other, other_letters = _diagonal(tensors[position], terms[position])
         current, letters = _contract_pair(current, letters, other, other_letters, needed, lengths)
-    summed = [axis for axis, letter in enumerate(letters) if letter not in result]
-    if summed:
-        current = apply(Op.SUM, current, axes=tuple(summed))
-        letters = "".join(letter for letter in letters if letter in result)
+    current, letters = _summed(current, letters, set(result))
     return permute_dims(current, [letters.index(letter) for letter in result])
+
+
+def _without_dots(
+    subscripts: str, terms: list[str], result: str, tensors: list[Tensor]
+) -> tuple[list[str], str, list[Tensor]]:
+    """`...` written as digits, the last axis that it covers being 0; what they cover stretched to one shape."""
+    covered: list[tuple[int, ...]] = []
+    for term, tensor in zip(terms, tensors, strict=True):
+        count = tensor.ndim - len(term.replace("...", ""))
+        if "..." in term and count >= 0:
+            start = term.index("...")
+            covered.append(tensor.shape[start : start + count])
+    shape = broadcast_shapes(f"einsum {subscripts!r}", *covered)
+    if len(shape) > len(digits):
+        raise ArgumentError(f"einsum: '...' in {subscripts!r} covers {len(shape)} axes; it may cover {len(digits)}.")
+    stretched, named = [], []
+    for term, tensor in zip(terms, tensors, strict=True):
+        count = max(0, tensor.ndim - len(term.replace("...", ""))) if "..." in term else 0
+        start = term.find("...")
+        wide = (*tensor.shape[:start], *shape[len(shape) - count :], *tensor.shape[start + count :])
+        stretched.append(broadcast_to(tensor, wide) if count else tensor)
+        named.append(term.replace("...", digits[:count][::-1]))
+    return named, result.replace("...", digits[: len(shape)][::-1]), stretched
+
+
+def _summed(x: Tensor, letters: str, needed: set[str]) -> tuple[Tensor, str]:
+    """`x` summed over the letters that nobody needs."""
+    axes = tuple(axis for axis, letter in enumerate(letters) if letter not in needed)
+    rest = "".join(letter for letter in letters if letter in needed)
+    return (apply(Op.SUM, x, axes=axes) if axes else x), rest
 
 
 def _lengths(subscripts: str, terms: list[str], tensors: list[Tensor]) -> dict[str, int]:
@@ -115,6 +154,8 @@ def _contract_pair(
     a: Tensor, a_letters: str, b: Tensor, b_letters: str, needed: set[str], lengths: dict[str, int]
 ) -> tuple[Tensor, str]:
     """One batched matrix product of two operands, over the letters that nobody needs afterwards."""
+    a, a_letters = _summed(a, a_letters, needed | set(b_letters))
+    b, b_letters = _summed(b, b_letters, needed | set(a_letters))
     shared = [letter for letter in a_letters if letter in b_letters]
     batch = [letter for letter in shared if letter in needed]
     inner = [letter for letter in shared if letter not in needed]

@@ -1,17 +1,18 @@
-"""Running sums and products along one axis, by the names of the array API standard."""
+"""Running sums, products and differences along one axis, by the names of the array API standard."""
 
 from typing import Any
 
 import numpy as np
 
+from chainrule.engine.dtypes import bool_
 from chainrule.engine.functions.axes import one_axis
 from chainrule.engine.functions.creation import full
 from chainrule.engine.functions.elementwise import where
 from chainrule.engine.functions.reductions import summand
-from chainrule.engine.functions.shapes import concat, expand_dims, moveaxis
+from chainrule.engine.functions.shapes import concat, cut_axis, expand_dims, moveaxis
 from chainrule.engine.op import Op
 from chainrule.engine.tensor import Tensor, apply, asarray
-from chainrule.errors import ArgumentError
+from chainrule.errors import ArgumentError, ShapeError
 
 
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
@@ -34,7 +35,29 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
     return _with_initial(total, place, 1) if include_initial else total
 
 
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
+    """The difference between neighbours along `axis`, `n` times; `prepend` and `append` are joined on before.
+
+    >>> diff([1, 4, 9, 16]).tolist(), diff([1, 4, 9, 16], n=2).tolist()
+    ([3, 5, 7], [2, 2])
+    """
+    tensor = asarray(x)
+    place = one_axis(axis, tensor.ndim, "diff")
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise ArgumentError(f"diff: n is how many times, a whole number from 0, but is {n!r}.")
+    given = [asarray(part) for part in (prepend, tensor, append) if part is not None]
+    joined = concat(given, axis=place)
+    for _ in range(n):
+        length = joined.shape[place]
+        first, last = max(0, length - 1), min(1, length)
+        after, before = cut_axis(joined, place, last, length), cut_axis(joined, place, 0, first)
+        joined = apply(Op.XOR if joined.dtype == bool_ else Op.SUB, after, before)
+    return joined
+
+
 def _running_axis(x: Tensor, axis: int | None, name: str) -> int:
+    if not x.ndim:
+        raise ShapeError(f"{name}: a scalar has no axis to run along.")
     if axis is None and x.ndim != 1:
         raise ArgumentError(f"{name}: name the axis for a tensor of {x.ndim} axes.")
     return one_axis(0 if axis is None else axis, x.ndim, name)

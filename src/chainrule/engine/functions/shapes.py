@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from chainrule.engine.functions.axes import all_axes, method, one_axis
+import numpy as np
+
+from chainrule.engine.functions.axes import Lengths, all_axes, lengths_of, method, one_axis
 from chainrule.engine.graph import Shape, broadcast_shapes
 from chainrule.engine.op import Op
 from chainrule.engine.tensor import Axis, Tensor, apply, asarray, operands
@@ -14,12 +16,15 @@ from chainrule.errors import ArgumentError, ShapeError
 
 
 @method
-def reshape(x: Any, /, shape: Sequence[int]) -> Tensor:
-    """The same elements in another shape; one length may be -1 and is worked out."""
+def reshape(x: Any, /, shape: Lengths, *, copy: bool | None = None) -> Tensor:
+    """The same elements in another shape; one length may be -1 and is worked out.
+
+    `copy` is there for the standard's sake: whether tensors share memory cannot be seen, as no value ever changes.
+    """
     tensor = asarray(x)
-    lengths = [int(length) for length in shape]
-    if lengths.count(-1) > 1 or builtins.any(length < -1 for length in lengths):
-        raise ArgumentError(f"reshape: the shape {tuple(lengths)} may hold one -1 and no other negative length.")
+    lengths = list(lengths_of(shape, open_length=True))
+    if lengths.count(-1) > 1:
+        raise ArgumentError(f"reshape: the shape {tuple(lengths)} may hold one -1 only.")
     if -1 in lengths:
         rest = math.prod(length for length in lengths if length != -1)
         if rest == 0 or tensor.size % rest:
@@ -85,10 +90,10 @@ def expand_dims(x: Any, /, *, axis: int = 0) -> Tensor:
     return reshape(tensor, (*tensor.shape[:place], 1, *tensor.shape[place:]))
 
 
-def broadcast_to(x: Any, /, shape: Sequence[int]) -> Tensor:
+def broadcast_to(x: Any, /, shape: Lengths) -> Tensor:
     """Stretched to `shape`: axes of length 1 repeat, new axes come in front."""
     tensor = asarray(x)
-    wanted = tuple(int(length) for length in shape)
+    wanted = lengths_of(shape)
     return tensor if tensor.shape == wanted else apply(Op.BROADCAST, tensor, shape=wanted)
 
 
@@ -133,17 +138,26 @@ def cut_axis(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
     return apply(Op.SLICE, x, starts=tuple(starts), stops=tuple(stops), steps=(1,) * x.ndim)
 
 
-def repeat(x: Any, repeats: int, /, *, axis: int | None = None) -> Tensor:
-    """Each element `repeats` times in a row along `axis` (default: of the flattened tensor)."""
+def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
+    """Each element `repeats` times in a row along `axis` (default: of the flattened tensor).
+
+    `repeats` is one number, or a vector with one for each element along `axis` (eager only: the size depends on data).
+    """
     tensor = asarray(x)
-    if not isinstance(repeats, int) or repeats < 0:
-        raise ArgumentError(f"repeat: repeats must be a whole number from 0, but is {repeats!r}.")
     if axis is None:
         tensor, axis = reshape(tensor, (tensor.size,)), 0
     place = one_axis(axis, tensor.ndim, "repeat")
+    counts = asarray(repeats)
+    if counts.dtype.kind != "i" or counts.ndim > 1 or builtins.any(count < 0 for count in counts.value.flat):
+        raise ArgumentError(f"repeat: repeats must hold whole numbers from 0, but is {repeats!r}.")
     before, length, after = tensor.shape[:place], tensor.shape[place], tensor.shape[place + 1 :]
-    stretched = broadcast_to(reshape(tensor, (*before, length, 1, *after)), (*before, length, repeats, *after))
-    return reshape(stretched, (*before, length * repeats, *after))
+    if counts.ndim and counts.size not in (1, length):
+        raise ShapeError(f"repeat: {counts.size} numbers of repeats for {length} elements along axis {axis}.")
+    if counts.size != 1:
+        return apply(Op.TAKE, tensor, asarray(np.repeat(np.arange(length), counts.value)), axis=place)
+    times = int(counts.item())
+    stretched = broadcast_to(reshape(tensor, (*before, length, 1, *after)), (*before, length, times, *after))
+    return reshape(stretched, (*before, length * times, *after))
 
 
 def tile(x: Any, repetitions: Sequence[int], /) -> Tensor:
@@ -171,6 +185,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
     return tensors[0] if len(tensors) == 1 else apply(Op.CONCAT, *tensors, axis=place)
 
 
+@method
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
     """Laid on each other along a new axis."""
     if not len(arrays):

@@ -1,6 +1,6 @@
 """Order: sort, argsort, top-k, search, and the distinct values. All are made of one stable ARGSORT and a gather."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,12 +52,53 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
     return sum_over(order < column if side == "left" else order <= column, axis=-1)
 
 
+class UniqueAll(NamedTuple):
+    """What `unique_all` returns."""
+
+    values: Tensor
+    indices: Tensor
+    inverse_indices: Tensor
+    counts: Tensor
+
+
+class UniqueCounts(NamedTuple):
+    """What `unique_counts` returns."""
+
+    values: Tensor
+    counts: Tensor
+
+
+class UniqueInverse(NamedTuple):
+    """What `unique_inverse` returns."""
+
+    values: Tensor
+    inverse_indices: Tensor
+
+
+def unique_all(x: Any, /) -> UniqueAll:
+    """The distinct values in ascending order; where each stands first in the flattened tensor; for each element of `x`
+    the place of its value among them; and how often each occurs. NaN is never equal to NaN. Eager only: the size
+    depends on data."""
+    tensor = asarray(x)
+    values, indices, inverse, counts = np.unique(
+        tensor.value, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
+    )
+    parts = (asarray(found) for found in (values, indices, inverse.reshape(tensor.shape), counts))
+    return UniqueAll(*parts)
+
+
+def unique_counts(x: Any, /) -> UniqueCounts:
+    """The distinct values in ascending order and how often each occurs. Eager only: the size depends on data."""
+    found = unique_all(x)
+    return UniqueCounts(found.values, found.counts)
+
+
+def unique_inverse(x: Any, /) -> UniqueInverse:
+    """The distinct values in ascending order and for each element of `x` the place of its value. Eager only."""
+    found = unique_all(x)
+    return UniqueInverse(found.values, found.inverse_indices)
+
+
 def unique_values(x: Any, /) -> Tensor:
     """The distinct values in ascending order. Eager only: the size depends on data."""
-    return asarray(np.unique(asarray(x).value))
-
-
-def unique_counts(x: Any, /) -> tuple[Tensor, Tensor]:
-    """The distinct values and how often each occurs. Eager only: the size depends on data."""
-    values, counts = np.unique(asarray(x).value, return_counts=True)
-    return asarray(values), asarray(counts)
+    return unique_all(x).values
