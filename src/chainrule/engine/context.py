@@ -49,6 +49,16 @@ def no_grad() -> Iterator[None]:
 
 
 @contextmanager
+def remembering() -> Iterator[None]:
+    """Nodes made in this block remember their inputs, also inside `no_grad`: a gradient of them is wanted."""
+    token = recording.set(True)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+@contextmanager
 def gradient_scope(forward: Node) -> Iterator[None]:
     """Nodes made in this block remember that they belong to the gradient of `forward`."""
     token = gradient_of.set(forward)
@@ -59,8 +69,8 @@ def gradient_scope(forward: Node) -> Iterator[None]:
 
 
 @contextmanager
-def trace_scope(trace: StateReader) -> Iterator[None]:
-    """States read and assigned in this block go through `trace`."""
+def trace_scope(trace: StateReader | None) -> Iterator[None]:
+    """States read and assigned in this block go through `trace`, or with `None` straight to the states."""
     token = trace_under_way.set(trace)
     try:
         yield

@@ -5,17 +5,19 @@ gradient, so it needs no second page of calculus.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chainrule.engine.backprop import backpropagate, walk
+from chainrule.engine.context import StateReader, no_grad, remembering, trace_scope, trace_under_way
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.functions import full_like, reshape, stack, stop_gradient, zeros_like
 from chainrule.engine.functions import sum as sum_over
-from chainrule.engine.graph import toposort
+from chainrule.engine.graph import Node, toposort
 from chainrule.engine.op import Op
-from chainrule.engine.state import Parameter
+from chainrule.engine.state import State
 from chainrule.engine.tensor import Tensor, apply, asarray, leaf
 from chainrule.errors import ArgumentError, GradientError, ShapeError
 
@@ -29,7 +31,7 @@ def _variable(x: Any) -> Tensor:
     """
     tensor = asarray(x)
     if tensor.node.tracked or tensor.node.value is None:
-        return apply(Op.RESHAPE, tensor, shape=tensor.shape)
+        return Tensor(replace(apply(Op.RESHAPE, tensor, shape=tensor.shape).node, tracked=is_floating(tensor.dtype)))
     return Tensor(leaf(tensor.value, tracked=is_floating(tensor.dtype)))
 
 
@@ -52,8 +54,9 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool 
         for number in numbers:
             if not -len(args) <= number < len(args):
                 raise ArgumentError(f"grad: argnums names argument {number}, but {len(args)} were given.")
-        chosen = {number % len(args): _variable(args[number % len(args)]) for number in numbers}
-        result = f(*(chosen.get(i, arg) for i, arg in enumerate(args)), **keywords)
+        with remembering():
+            chosen = {number % len(args): _variable(args[number % len(args)]) for number in numbers}
+            result = f(*(chosen.get(i, arg) for i, arg in enumerate(args)), **keywords)
         loss = result[0] if has_aux else result
         gradients = backpropagate(loss, wrt=[chosen[number % len(args)] for number in numbers])
         return result, (tuple(gradients) if several else gradients[0])
@@ -79,8 +82,9 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 
 def vjp(f: Function, *args: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
     """`f(*args)`, and the function that takes an upstream gradient of its shape back to every argument."""
-    variables = [_variable(arg) for arg in args]
-    output = _tensor_result(f(*variables), "vjp")
+    with remembering():
+        variables = [_variable(arg) for arg in args]
+        output = _tensor_result(f(*variables), "vjp")
     nodes = toposort([output.node])
 
     def back(upstream: Any) -> tuple[Tensor, ...]:
@@ -98,13 +102,16 @@ def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tens
     if len(args) != len(tangents):
         raise ArgumentError(f"jvp: {len(args)} arguments but {len(tangents)} tangents.")
     output, back = vjp(f, *args)
-    upstream = _variable(full_like(output, 1))
-    pulled = back(upstream)
+    with remembering():  # the vector-Jacobian product is differentiated by its own upstream gradient
+        upstream = _variable(full_like(output, 1))
+        pulled = back(upstream)
     moved = [asarray(t, dtype=p.dtype) for t, p in zip(tangents, pulled, strict=True)]
     for tangent, arg in zip(moved, pulled, strict=True):
         if tangent.shape != arg.shape:
             raise ShapeError(f"jvp: a tangent has the shape {tangent.shape}, its argument {arg.shape}.")
-    total = sum((sum_over(p * t) for p, t in zip(pulled, moved, strict=True)), start=asarray(0.0, dtype=output.dtype))
+    with remembering():
+        products = [sum_over(p * t) for p, t in zip(pulled, moved, strict=True) if is_floating(p.dtype)]
+        total = sum(products, start=asarray(0.0, dtype=output.dtype))
     return output, backpropagate(total, wrt=[upstream])[0]
 
 
@@ -112,8 +119,12 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
     """A function that returns the derivative of every output by every input: output shape + input shape."""
 
     def function(*args: Any) -> Tensor:
-        variable = _variable(args[argnums])
-        output = _tensor_result(f(*args[:argnums], variable, *args[argnums + 1 :]), "jacobian")
+        if not -len(args) <= argnums < len(args):
+            raise ArgumentError(f"jacobian: argnums names argument {argnums}, but {len(args)} were given.")
+        number = argnums % len(args)
+        with remembering():
+            variable = _variable(args[number])
+            output = _tensor_result(f(*args[:number], variable, *args[number + 1 :]), "jacobian")
         nodes = toposort([output.node])
         rows = []
         for index in range(output.size):
@@ -148,8 +159,8 @@ def custom_gradient(f: Function) -> Function:
     """
 
     def function(*args: Any) -> Tensor:
-        tensors = [asarray(arg) for arg in args]
-        value, backward = f(*(stop_gradient(tensor) for tensor in tensors))
+        tensors = [asarray(arg, copy=True) for arg in args]
+        value, backward = f(*tensors)
         return _with_gradient(_tensor_result(value, "custom_gradient"), tensors, backward)
 
     return function
@@ -158,24 +169,97 @@ def custom_gradient(f: Function) -> Function:
 def checkpoint(f: Function) -> Function:
     """`f` without its intermediate values being kept: backpropagation computes them again when it needs them.
 
-    `f` takes and returns tensors; parameters that it reads must be passed as arguments.
+    Parameters
+    ----------
+    f
+        Takes and returns tensors, for example a layer. It may read parameters and draw random numbers: the second
+        computation sees every state as the first one did, and assigns none.
+
+    Raises
+    ------
+    GradientError
+        If `f` uses a tensor from outside that a gradient may flow to, and that is neither argument nor parameter.
+
+    Examples
+    --------
+    >>> import chainrule as cr
+    >>> block = cr.checkpoint(lambda x: cr.tanh(cr.tanh(x)))
+    >>> bool(cr.grad(block)(0.5) == cr.grad(lambda x: cr.tanh(cr.tanh(x)))(0.5))
+    True
     """
 
     def function(*args: Any) -> Tensor:
-        tensors = [asarray(arg) for arg in args]
-        value = _tensor_result(f(*(stop_gradient(tensor) for tensor in tensors)), "checkpoint")
-        hidden = [node.owner for node in toposort([value.node]) if isinstance(node.owner, Parameter)]
-        if hidden:
+        tensors = [asarray(arg, copy=True) for arg in args]
+        first = _FirstRun(trace_under_way.get())
+        with trace_scope(first):
+            value = _tensor_result(f(*(stop_gradient(tensor) for tensor in tensors)), "checkpoint")
+        if value.node.tracked:
             raise GradientError(
-                f'checkpoint: the function reads the parameter "{hidden[0].name}" by itself; pass it as an argument.'
+                f"checkpoint: the function ({value.node.provenance}) uses a tensor from outside that a gradient may "
+                "flow to; pass it as an argument."
             )
+        learned = [state for state, node in first.seen.items() if node.tracked]
+        sources = [*tensors, *(Tensor(first.seen[state]) for state in learned)]
 
-        def backward(upstream: Tensor) -> tuple[Tensor, ...]:
-            return vjp(f, *tensors)[1](upstream)
+        def gradients(*given: Tensor) -> list[Tensor]:
+            with remembering():
+                variables = [_variable(source) for source in given[:-1]]
+                moved = [variable.node for variable in variables[len(tensors) :]]
+                with trace_scope(_SecondRun(first.seen | dict(zip(learned, moved, strict=True)))):
+                    output = f(*variables[: len(tensors)])
+            found = walk(toposort([output.node]), output, [variable.node for variable in variables], given[-1])
+            return [found.get(variable.node, zeros_like(variable)) for variable in variables]
 
-        return _with_gradient(stop_gradient(value), tensors, backward)
+        def backward(upstream: Tensor) -> list[Tensor]:
+            given = [*sources, upstream]
+            with no_grad():  # or the gradients would keep what `f` computed: they too are computed again when needed
+                values = gradients(*map(stop_gradient, given))
+
+            def second(i: int) -> Callable[[Tensor], tuple[Tensor, ...]]:
+                return lambda above: vjp(lambda *g: gradients(*g)[i], *given)[1](above)
+
+            return [_with_gradient(found, given, second(i)) for i, found in enumerate(values)]
+
+        return _with_gradient(value, sources, backward)
 
     return function
+
+
+class _FirstRun:
+    """Hands states through, notes what each was when it was first read, and keeps gradients from flowing to them."""
+
+    def __init__(self, outer: StateReader | None) -> None:
+        self.outer = outer
+        self.seen: dict[State, Node] = {}
+        self.assigned: set[State] = set()
+
+    def read(self, state: State) -> Node:
+        with trace_scope(self.outer):
+            node = state.node
+        if state not in self.assigned:
+            self.seen.setdefault(state, node)
+        return stop_gradient(Tensor(node)).node
+
+    def write(self, state: State, value: Tensor) -> None:
+        self.read(state)
+        self.assigned.add(state)
+        with trace_scope(self.outer):
+            state.assign(value)
+
+
+class _SecondRun:
+    """Answers with what the first run read, and forgets what is assigned."""
+
+    def __init__(self, states: dict[State, Node]) -> None:
+        self.states = states
+
+    def read(self, state: State) -> Node:
+        if state not in self.states:
+            raise GradientError(f'checkpoint: the function read "{state.name}" only when it was computed again.')
+        return self.states[state]
+
+    def write(self, state: State, value: Tensor) -> None:
+        self.states[state] = value.node
 
 
 def _with_gradient(value: Tensor, sources: Sequence[Tensor], backward: Callable[[Tensor], Any]) -> Tensor:
@@ -245,6 +329,8 @@ def check_gradients(
         raise ArgumentError("check_gradients: no argument is floating.")
 
     output = _tensor_result(f(*map(asarray, arrays)), "check_gradients")
+    if not is_floating(output.dtype):
+        raise ArgumentError(f"check_gradients: the function returns {output.dtype.name}, which has no gradient.")
     weights = asarray(generator.standard_normal(output.shape))
 
     def weighed(*tensors: Any) -> Tensor:
