@@ -265,25 +265,33 @@ class _SecondRun:
 def _with_gradient(value: Tensor, sources: Sequence[Tensor], backward: Callable[[Tensor], Any]) -> Tensor:
     """`value` as a node whose inputs are `sources` and whose gradient is `backward`."""
 
+    latest: list[tuple[Tensor, Sequence[Any]]] = []  # what `backward` said last, as it is asked once for each source
+
     def pull(g: Tensor, position: int, _inputs: tuple[Tensor, ...]) -> Tensor | None:
         if position == 0:
             return None
-        returned = backward(g)
-        parts = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
-        if len(parts) != len(sources):
-            raise GradientError(f"the backward function returned {len(parts)} gradients for {len(sources)} arguments.")
-        given = parts[position - 1]
-        if given is None:
-            return None
-        gradient = asarray(given)
-        if gradient.shape != sources[position - 1].shape:
-            raise ShapeError(
-                f"the backward function returned a gradient of shape {gradient.shape} for argument {position - 1} "
-                f"of shape {sources[position - 1].shape}."
-            )
-        return gradient
+        if not latest or latest[0][0] is not g:
+            latest[:] = [(g, _gradients_for(backward(g), sources))]
+        given = latest[0][1][position - 1]
+        if position == len(sources):
+            latest.clear()
+        return None if given is None else asarray(given)
 
     return apply(Op.CUSTOM, stop_gradient(value), *sources, backward=pull)
+
+
+def _gradients_for(returned: Any, sources: Sequence[Tensor]) -> Sequence[Any]:
+    """What a backward function returned, checked: one gradient, or `None`, for each source."""
+    parts = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+    if len(parts) != len(sources):
+        raise GradientError(f"the backward function returned {len(parts)} gradients for {len(sources)} arguments.")
+    for number, (part, source) in enumerate(zip(parts, sources, strict=True)):
+        if part is not None and asarray(part).shape != source.shape:
+            raise ShapeError(
+                f"the backward function returned a gradient of shape {asarray(part).shape} for argument {number} "
+                f"of shape {source.shape}."
+            )
+    return parts
 
 
 def _tensor_result(value: Any, name: str) -> Tensor:
