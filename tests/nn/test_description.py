@@ -27,6 +27,7 @@ LAYER_EXAMPLES = [
     nn.LayerNorm((2, 4), bias=False),
     nn.RMSNorm(4),
     nn.Embedding(7, 2),
+    nn.EmbeddedColumns([3, 5], [2, 4]),
     nn.Lambda(cr.tanh, name="squash"),
     nn.Residual(nn.Dense(4, 4), shortcut=nn.Dense(4, 4)),
     nn.Sequential(),
@@ -51,6 +52,8 @@ def test_a_layer_comes_back_from_json_and_computes_the_same(layer: nn.Module) ->
         if isinstance(layer, nn.Embedding)
         else np.linspace(-3, 3, 24, dtype="f4").reshape(shape)
     )
+    if isinstance(layer, nn.EmbeddedColumns):
+        x = np.array([[0.5, -1.0, 2, 4], [0.25, 3.0, 0, 1]], np.float32)
     np.testing.assert_array_equal(layer(x), other(x))
 
 

@@ -101,6 +101,7 @@ class TableSchema:
         target: str,
         *,
         task: str | None = None,
+        why: str = "",
         ignore: Iterable[str] = (),
         weights: str | None = None,
         place: Place | None = None,
@@ -115,6 +116,8 @@ class TableSchema:
             The column to learn.
         task
             "classification", "binary", "multiclass" or "regression"; by default as the target looks.
+        why
+            Why it is that task, in words for the notes, where the caller decided it from more than these rows.
         ignore
             Columns that are not inputs.
         weights
@@ -131,9 +134,9 @@ class TableSchema:
         place = place or Place()
         ignored = tuple(dict.fromkeys(ignore))
         require(frame, [target, *ignored, *([weights] if weights else [])])
-        frame, place, notes = _labelled(frame, target, place)
-        fitted, why = fit_target(frame[target], task, place)
-        notes.append(_task_note(fitted, why))
+        frame, place, notes = labelled(frame, target, place)
+        fitted, reason = fit_target(frame[target], task, place)
+        notes.append(_task_note(fitted, why or reason))
         columns: list[Encoding] = []
         unused = [name for name in ignored if name not in (target, weights)]
         dropped = [Dropped(name, 0, "ignored", "is ignored, as asked") for name in unused]
@@ -295,8 +298,14 @@ def require(frame: pl.DataFrame, names: Iterable[str]) -> None:
     raise DataError(f"There is no column {shown}: {hint}")
 
 
-def _labelled(frame: pl.DataFrame, target: str, place: Place) -> tuple[pl.DataFrame, Place, list[str]]:
-    """The rows that have a target."""
+def labelled(frame: pl.DataFrame, target: str, place: Place) -> tuple[pl.DataFrame, Place, list[str]]:
+    """The rows that have a target, where they come from, and a note on the others.
+
+    Raises
+    ------
+    DataError
+        If no row has one.
+    """
     column = frame[target]
     missing = (column.is_null() | column.is_nan().fill_null(False)) if column.dtype.is_float() else column.is_null()
     count = int(missing.sum())

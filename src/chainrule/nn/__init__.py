@@ -28,6 +28,7 @@ from chainrule.nn.containers import Sequential as Sequential
 from chainrule.nn.dense import Dense as Dense
 from chainrule.nn.dense import Flatten as Flatten
 from chainrule.nn.dropout import Dropout as Dropout
+from chainrule.nn.embedding import EmbeddedColumns as EmbeddedColumns
 from chainrule.nn.embedding import Embedding as Embedding
 from chainrule.nn.module import Module as Module
 from chainrule.nn.normalization import BatchNorm as BatchNorm

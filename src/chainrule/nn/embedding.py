@@ -1,15 +1,17 @@
-"""Embedding: a table of learned rows, looked up by number."""
+"""Embedding: a table of learned rows, looked up by number; alone, or for the last columns of a table."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.engine.functions import take
+from chainrule.engine.dtypes import int64
+from chainrule.engine.functions import astype, concat, take
 from chainrule.engine.random import Generator
 from chainrule.engine.state import Parameter
 from chainrule.engine.tensor import Tensor, asarray
-from chainrule.errors import DTypeError, ShapeError
+from chainrule.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.nn.arguments import whole
 from chainrule.nn.initializers import Initializer, initial, normal
 from chainrule.nn.module import Module
@@ -71,3 +73,61 @@ class Embedding(Module):
                 f"{self.label()} has rows 0 to {count - 1}, but the index at {place} is {int(known[place])}."
             )
         return take(self.weight, indices, axis=0)
+
+
+class EmbeddedColumns(Module):
+    """The last columns of each row are codes; each is replaced by a row of a learned table of its own.
+
+    `(rows, numbers + codes)` becomes `(rows, numbers + sum of the widths)`: numbers first, then the embeddings.
+
+    Parameters
+    ----------
+    counts
+        How many codes each of the last columns has, in their order.
+    widths
+        How many features each becomes.
+    init
+        How the tables begin; default normally distributed with standard deviation 0.1, on the scale at which a column
+        of standardised numbers is a quiet neighbour.
+    generator
+        Where random numbers come from; default `chainrule.random.default()`.
+
+    Raises
+    ------
+    ArgumentError
+        If there is not one width for each count, or none.
+    ShapeError
+        On a call, if there are fewer columns than codes, or a code is out of range.
+
+    Examples
+    --------
+    >>> from chainrule import nn
+    >>> nn.EmbeddedColumns([10, 4], [3, 2])([[0.5, 9.0, 1.0], [0.1, 0.0, 3.0]]).shape
+    (2, 6)
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        widths: Sequence[int],
+        init: str | Initializer | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        if not counts or len(counts) != len(widths):
+            raise ArgumentError(
+                f"EmbeddedColumns: give one width for each count, but there are {len(widths)} for {len(counts)}."
+            )
+        begin = functools.partial(normal, std=0.1) if init is None else init
+        self.tables = [
+            Embedding(count, width, begin, generator) for count, width in zip(counts, widths, strict=True)
+        ]
+
+    def __call__(self, x: Any) -> Tensor:
+        x = asarray(x)
+        numbers = (x.shape[1] if x.ndim == 2 else 0) - len(self.tables)
+        if numbers < 0:
+            raise ShapeError(f"{self.label()} expects (rows, {len(self.tables)} columns or more) but got {x.shape}.")
+        parts = [x[:, :numbers]] if numbers else []
+        for place, table in enumerate(self.tables, numbers):
+            parts.append(table(astype(x[:, place], int64)))
+        return concat(parts, axis=1)

@@ -30,7 +30,7 @@ from chainrule.train.evaluation import evaluate as evaluate
 from chainrule.train.evaluation import predict as predict
 from chainrule.train.history import History
 from chainrule.train.inputs import BatchSource, GivenBatches, Rows, ShuffledRows, check_targets, hold_out, rows_of
-from chainrule.train.metrics import Figure, get_metric
+from chainrule.train.metrics import Figure, Metric, get_metric
 from chainrule.train.progress import Progress
 from chainrule.train.steps import answers_to, as_input, measured, net_dtype
 from chainrule.train.trainer import Callback as Callback
@@ -48,7 +48,7 @@ def fit(
     epochs: int = 10,
     batch_size: int = 32,
     validation: float | tuple[Any, ...] | None = None,
-    metrics: Sequence[str | Figure] = (),
+    metrics: Sequence[str | Figure | Metric] = (),
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,

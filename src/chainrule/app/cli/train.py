@@ -1,0 +1,88 @@
+"""`chainrule train`: reads the flags, tells what was decided, shows the run, and says how it went."""
+
+import typer
+
+from chainrule.app.cli import options, screen, telling
+from chainrule.app.jobs import training
+from chainrule.app.jobs.flags import Flags, read_widths
+from chainrule.train.progress import Progress
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+INTERRUPTED = 130
+
+
+@app.command()
+def train(
+    data: options.Data,
+    target: options.Target = None,
+    task: options.Task = None,
+    ignore: options.Ignore = None,
+    weights: options.Weights = None,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    hidden: options.Hidden = None,
+    activation: options.Activation = None,
+    dropout: options.Dropout = None,
+    loss: options.Loss = None,
+    optimizer: options.OptimizerName = None,
+    learning_rate: options.LearningRate = None,
+    schedule: options.ScheduleName = None,
+    batch_size: options.BatchSize = None,
+    epochs: options.Epochs = None,
+    patience: options.Patience = None,
+    seed: options.Seed = None,
+    output: options.Output = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn to predict a column of a table, or the class of images.
+
+    Column kinds, network and settings are decided for you and printed; every decision has a flag. A part of the rows is
+    kept aside: the result is measured on them, beside simpler methods that learned from the same rows. Ctrl-C stops in
+    good order and keeps the best network so far.
+
+    [bold]chainrule train digits[/bold]
+
+    [bold]chainrule train people.csv --target income --ignore name --hidden 64,32[/bold]
+    """
+    flags = Flags(
+        data=data,
+        target=target,
+        task=task,
+        hidden=None if hidden is None else read_widths(hidden),
+        activation=activation,
+        dropout=dropout,
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        batch_size=batch_size,
+        epochs=epochs,
+        patience=patience,
+        validation=validation,
+        test=test,
+        seed=seed,
+        ignore=tuple(ignore or ()),
+        weights=weights,
+        output=output,
+    )
+    _run(flags, json, quiet)
+
+
+def _run(flags: Flags, json: bool, quiet: bool) -> None:
+    """Train, and say what happened in the way that was asked for."""
+    silent = json or quiet
+    finished = training.train(
+        flags,
+        begin=(lambda plan: None) if silent else telling.plan,
+        callbacks=[] if silent else [Progress()],
+    )
+    if json:
+        screen.print_json(telling.document(finished))
+    elif quiet:
+        telling.one_line(finished)
+    else:
+        telling.result(finished)
+    if finished.outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)

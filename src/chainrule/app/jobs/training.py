@@ -1,0 +1,180 @@
+"""The main job: from data to a trained network, its scores beside honest rivals, and the folder of the run.
+
+Comes in: `Flags`. Goes out: an `Outcome` and the files. Nothing here prints: the caller is told of each stage by a
+function and shows what it likes.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import chainrule.app.jobs.flags as asked
+from chainrule.app.jobs import baselines, judge
+from chainrule.app.jobs.answers import scored
+from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
+from chainrule.app.jobs.flags import Flags
+from chainrule.app.jobs.importance import importances
+from chainrule.app.jobs.lesson import Lesson, prepare
+from chainrule.app.jobs.outcome import Outcome
+from chainrule.app.jobs.runs import HISTORY, REPORT, close_folder, open_folder, save_model
+from chainrule.app.jobs.source import open_source
+from chainrule.app.report.html import render
+from chainrule.errors import ChainruleError
+from chainrule.nn.module import Module
+from chainrule.train.callbacks import Callback, EarlyStopping
+from chainrule.train.evaluation import predict
+from chainrule.train.fit import fit
+from chainrule.train.history import History
+from chainrule.train.storage import write_atomically
+from chainrule.train.trainer import Trainer
+
+SECONDS_BETWEEN_SAVES = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is about to be trained: the lesson, the choices, the network, and where the run is kept."""
+
+    lesson: Lesson
+    choices: Choices
+    net: Module
+    folder: Path
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.value.size for parameter in self.net.parameters())
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that is over: what happened, and the folder that holds it."""
+
+    outcome: Outcome
+    folder: Path
+
+
+class KeepBest(Callback):
+    """Writes the model of the best epoch while the run goes on, so that not even a power cut loses it.
+
+    At most one model every two seconds, so that small networks do not spend their time on writing.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._written = time.monotonic()
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Write the model if it is the best so far."""
+        now = time.monotonic()
+        if trainer.history.best_epoch == trainer.epoch and now - self._written >= SECONDS_BETWEEN_SAVES:
+            save_model(self.plan.folder, trainer.net, self.plan.lesson.schema, self.plan.choices.answers)
+            self._written = now
+
+
+def train(
+    flags: Flags,
+    *,
+    begin: Callable[[Plan], None] = lambda plan: None,
+    callbacks: Sequence[Callback] = (),
+) -> Finished:
+    """Train a network on the user's data.
+
+    Parameters
+    ----------
+    flags
+        What the user asked for.
+    begin
+        Called when everything is decided and the first step comes next.
+    callbacks
+        For `fit`, such as a display of the progress.
+
+    Returns
+    -------
+    Finished
+        The outcome, and the folder with model, history and report. After Ctrl-C it is the best network so far, and
+        `outcome.interrupted` is true.
+
+    Raises
+    ------
+    ChainruleError
+        If the data or a flag is wrong, training breaks down, or the folder cannot be written.
+    """
+    asked.check(flags)
+    folder = open_folder(flags.output, flags.data)
+    try:
+        lesson = prepare(open_source(flags.data), flags)
+        choices = decide(flags, lesson)
+        plan = Plan(lesson, choices, build(choices, lesson), folder)
+        begin(plan)
+        began = time.perf_counter()
+        history = _learn(plan, callbacks)
+        seconds = time.perf_counter() - began
+        save_model(folder, plan.net, lesson.schema, choices.answers)
+        write_atomically(folder / HISTORY, history.to_jsonl().encode())
+        outcome = _judged(plan, history, seconds)
+        write_atomically(folder / REPORT, render(outcome).encode(errors="replace"))
+    except (ChainruleError, KeyboardInterrupt):
+        close_folder(folder)
+        raise
+    return Finished(outcome, folder)
+
+
+def _learn(plan: Plan, callbacks: Sequence[Callback]) -> History:
+    """The run itself; afterwards the network is that of its best epoch."""
+    lesson, choices = plan.lesson, plan.choices
+    parts = []
+    for part in (lesson.training, lesson.validation):
+        y = choices.answers.targets(part.y)
+        parts.append((part.X, y) if part.weights is None else (part.X, y, part.weights))
+    return fit(
+        plan.net,
+        parts[0],
+        loss=choices.answers.loss,
+        optimizer=optimizer_for(choices, len(lesson.training)),
+        epochs=choices.epochs,
+        batch_size=choices.batch_size,
+        validation=parts[1],
+        metrics=[scored(choices.answers, judge.main_metric(lesson.task))],
+        seed=choices.seed,
+        callbacks=[EarlyStopping(choices.patience), KeepBest(plan), *callbacks],
+        progress=False,
+    )
+
+
+def _judged(plan: Plan, history: History, seconds: float) -> Outcome:
+    """Everything that is worth knowing about the run, measured on the rows that were held out."""
+    lesson, choices = plan.lesson, plan.choices
+    likely, main = choices.answers.probabilities, judge.main_metric(lesson.task)
+    scores = choices.answers.scores(predict(plan.net, lesson.test.X))
+    network = judge.score("network", lesson, scores, lesson.test, likely=likely)
+    rivals = baselines.rivals(lesson)
+    return Outcome(
+        data=lesson.data,
+        kind=lesson.kind,
+        task=lesson.task,
+        target=lesson.target,
+        rows=lesson.rows,
+        network=str(plan.net),
+        parameters=plan.parameters,
+        settings=choices.settings(lesson),
+        columns=lesson.columns,
+        notes=lesson.notes,
+        history=history,
+        main=main,
+        network_score=network,
+        baselines=rivals,
+        verdict=judge.verdict(network, rivals, main, len(lesson.test)),
+        confusion=judge.confusion(lesson, scores),
+        residuals=judge.residuals(lesson, scores),
+        importance=importances(plan.net, lesson, choices.answers, choices.seed),
+        mistakes=judge.mistakes(lesson, scores, likely=likely),
+        seconds=seconds,
+        interrupted=history.stopped == "interrupted",
+        versions={"chainrule": version("chainrule"), "numpy": np.__version__, "Python": platform.python_version()},
+    )
