@@ -5,6 +5,7 @@ a `Provenance`; error messages, explanations and profiles are told in its terms.
 """
 
 import linecache
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 _module: ContextVar[str] = ContextVar("module", default="")
 
 

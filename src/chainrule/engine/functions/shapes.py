@@ -228,6 +228,8 @@ def pad(x: Any, widths: Sequence[tuple[int, int]] | int, /, *, value: float = 0)
     if builtins.any(width < 0 for pair in pairs for width in pair):
         raise ArgumentError("pad: widths must not be negative; use a slice to cut.")
     low, high = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
+    if not builtins.any((*low, *high)):
+        return tensor
     return apply(Op.PAD, tensor, low=low, high=high, interior=(0,) * tensor.ndim, value=value)
 
 
