@@ -5,8 +5,9 @@ Everything that differs between processors is here; the rest of the emitter asks
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import llvmlite.binding as llvm
 
@@ -33,6 +34,12 @@ class Target:
         Whether a multiplication and an addition are one instruction with one rounding.
     first_cache, second_cache
         Bytes of the caches of one core.
+    masked
+        Whether loads and stores of some lanes of a vector are as cheap as those of all.
+    products, loads
+        How many multiply-adds of vectors, and how many loads of vectors, begin in a cycle.
+    latency
+        Cycles until the result of a multiply-add can be added to.
     """
 
     name: str
@@ -44,6 +51,20 @@ class Target:
     fused: bool
     first_cache: int = 32 * 1024
     second_cache: int = 512 * 1024
+    masked: bool = False
+    products: int = 2
+    loads: int = 2
+    latency: int = 4
+
+    @property
+    def pause(self) -> str:
+        """The instruction of a thread that waits in a loop."""
+        return "@llvm.aarch64.hint(i32 1)" if self.triple.startswith(("aarch64", "arm64")) else "@llvm.x86.sse2.pause()"
+
+    @property
+    def give_way(self) -> str:
+        """The function of the operating system that lets another thread have the core."""
+        return "SwitchToThread" if "windows" in self.triple else "sched_yield"
 
     def lanes(self, itemsize: int) -> int:
         """How many elements of `itemsize` bytes a vector register holds."""
@@ -52,7 +73,7 @@ class Target:
 
 _X86 = "x86_64-unknown-linux-gnu"
 KINDS = {
-    "avx512": Target("avx512", _X86, "skylake-avx512", "-prefer-256-bit", 64, 32, True, 32 * 1024, 1024 * 1024),
+    "avx512": Target("avx512", _X86, "skylake-avx512", "-prefer-256-bit", 64, 32, True, 32 * 1024, 1024 * 1024, True),
     "avx2": Target("avx2", _X86, "haswell", "", 32, 16, True),
     "sse2": Target("sse2", _X86, "x86-64", "", 16, 16, False),
     "neon": Target("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True, 64 * 1024),
@@ -89,14 +110,24 @@ def _detected() -> Target:
     else:
         kind = KINDS["avx2" if has.get("avx2") and has.get("fma") else "sse2"]
     features = has.flatten() + (",-prefer-256-bit" if kind.name == "avx512" else "")
-    return Target(
-        kind.name,
-        triple,
-        llvm.get_host_cpu_name(),
-        features,
-        kind.vector_bytes,
-        kind.registers,
-        kind.fused,
-        kind.first_cache,
-        kind.second_cache,
+    first, second = (_cache_bytes(level) for level in (1, 2))
+    return replace(
+        kind,
+        triple=triple,
+        cpu=llvm.get_host_cpu_name(),
+        features=features,
+        first_cache=first or kind.first_cache,
+        second_cache=second or kind.second_cache,
     )
+
+
+def _cache_bytes(level: int) -> int:
+    """The size of the first core's data cache of that level where Linux tells it, else 0."""
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            kind, number, size = ((folder / name).read_text().strip() for name in ("type", "level", "size"))
+        except OSError:
+            continue
+        if kind in ("Data", "Unified") and number == str(level) and size.endswith("K") and size[:-1].isdigit():
+            return int(size[:-1]) * 1024
+    return 0

@@ -1,0 +1,192 @@
+"""How a matrix product is cut into tiles whose sums stay in registers: the plan, chosen before any code is written.
+
+A product of `rows` x `depth` by `depth` x `columns` becomes strips of columns; a strip becomes tiles of a few rows.
+Each tile keeps its sums in registers over the whole depth, so that every element is summed in one fixed order. A small
+model of the processor chooses tiles that waste little for the sizes at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chainrule.engine.code import Code
+from chainrule.engine.target import Target
+
+_TILE_COST = 12.0  # cycles to begin and end a tile, beside those for each of its vectors
+_STORE_COST = 1.5  # cycles to clear and to store a vector of sums
+_LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the first cache again
+_LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A finished part of a product that lies in memory.
+
+    Attributes
+    ----------
+    batch
+        The batch indices: names of i64 values, or numbers.
+    row, column
+        The first row and column: likewise.
+    rows, columns
+        How many there are.
+    address
+        The pointer to the first element.
+    stride
+        Elements from one row of the tile to the next.
+    """
+
+    batch: tuple[str, ...]
+    row: str
+    column: str
+    rows: int
+    columns: int
+    address: str
+    stride: int
+
+
+Finish = Callable[[Code, Tile], None]  # writes what is to be done with a finished tile
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Columns whose sums are computed together, as vectors that start at `offsets`.
+
+    Attributes
+    ----------
+    width
+        How many columns.
+    lanes
+        How many each vector holds.
+    offsets
+        Where the vectors start. The last may overlap the one before, so that it ends with the panel; the sums in the
+        overlap are the same bits twice.
+    used
+        How many lanes of the last vector are columns of the panel: fewer than `lanes` where the target has masks.
+
+    Examples
+    --------
+    >>> Panel.of(13, 8, masked=False), Panel.of(13, 8, masked=True)
+    (Panel(width=13, lanes=8, offsets=(0, 5), used=8), Panel(width=13, lanes=8, offsets=(0, 8), used=5))
+    >>> Panel.of(3, 8, masked=False), Panel.of(3, 8, masked=True)
+    (Panel(width=3, lanes=2, offsets=(0, 1), used=2), Panel(width=3, lanes=4, offsets=(0,), used=3))
+    """
+
+    width: int
+    lanes: int
+    offsets: tuple[int, ...]
+    used: int
+
+    @classmethod
+    def of(cls, width: int, lanes: int, *, masked: bool) -> Panel:
+        """The panel of that width on a target with vectors of so many lanes."""
+        if masked:
+            lanes = min(lanes, 1 << (width - 1).bit_length())
+            starts = tuple(range(0, width, lanes))
+            return cls(width, lanes, starts, width - starts[-1])
+        lanes = min(lanes, 1 << (width.bit_length() - 1))
+        starts = tuple(range(0, width - lanes, lanes))
+        return cls(width, lanes, (*starts, width - lanes), lanes)
+
+    def used_in(self, number: int) -> int:
+        """How many lanes of a vector are columns of the panel."""
+        return self.used if number == len(self.offsets) - 1 else self.lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Heights:
+    """Rows cut into `tall` tiles of `rows` rows, and after them `short` tiles of one row less.
+
+    >>> Heights.of(13, 6), Heights.of(4, 6)
+    (Heights(rows=5, tall=1, short=2), Heights(rows=4, tall=1, short=0))
+    """
+
+    rows: int
+    tall: int
+    short: int
+
+    @classmethod
+    def of(cls, rows: int, most: int) -> Heights:
+        """The most even cut into tiles of at most so many rows."""
+        tiles = -(-rows // most)
+        high = -(-rows // tiles)
+        short = tiles * high - rows
+        return cls(high, tiles - short, short)
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles there are."""
+        return self.tall + self.short
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """`count` equal panels side by side from a column on, and how their rows are cut."""
+
+    column: int
+    count: int
+    panel: Panel
+    heights: Heights
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What decides about tiles: the target, the size of an element, and the stride of the left operand's rows."""
+
+    target: Target
+    itemsize: int
+    row_stride: int
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of a full vector."""
+        return self.target.lanes(self.itemsize)
+
+    def strips(self, rows: int, depth: int, columns: int) -> tuple[Strip, ...]:
+        """The cheapest cut of a product."""
+        most = self.target.registers // 2
+        choices = [self._cut(rows, depth, columns, vectors) for vectors in range(1, most)]
+        return min(choices, key=lambda choice: choice[0])[1]
+
+    def _cut(self, rows: int, depth: int, columns: int, vectors: int) -> tuple[float, tuple[Strip, ...]]:
+        """Panels of so many vectors and what is left, with the cycles that they take."""
+        width = vectors * self.lanes
+        count, rest = divmod(columns, width)
+        if count and 0 < rest < self.lanes and not self.target.masked and self._most_rows(vectors + 1):
+            count, rest = count - 1, rest + width  # one wide last panel is better than a sliver
+        pieces = [(0, count, width), (count * width, 1, rest)]
+        strips, total = [], 0.0
+        for column, number, wide in pieces:
+            if number and wide:
+                panel = Panel.of(wide, self.lanes, masked=self.target.masked)
+                cycles, heights = self._heights(rows, depth, len(panel.offsets))
+                strips.append(Strip(column, number, panel, heights))
+                total += number * cycles
+        return total, tuple(strips)
+
+    def _heights(self, rows: int, depth: int, vectors: int) -> tuple[float, Heights]:
+        """The cheapest cut of the rows for a panel of so many vectors."""
+        cuts = {Heights.of(rows, most) for most in range(1, max(1, self._most_rows(vectors)) + 1)}
+        costed = [(self._cycles(cut, depth, vectors), cut) for cut in cuts]
+        return min(costed, key=lambda pair: (pair[0], -pair[1].rows))
+
+    def _most_rows(self, vectors: int) -> int:
+        """How many rows of sums fit the registers, beside a vector of the right operand and a number of the left."""
+        beside = vectors + (1 if self.target.fused else 2)
+        rows = (self.target.registers - beside) // vectors
+        apart = _LEFT_SETS // _largest_power(self.row_stride * self.itemsize, _LEFT_SETS)
+        return min(rows, _LEFT_WAYS * apart)
+
+    def _cycles(self, cut: Heights, depth: int, vectors: int) -> float:
+        def tile(rows: int) -> float:
+            sums, loads = rows * vectors, rows + vectors
+            each = max(sums / self.target.products, loads / self.target.loads, self.target.latency)
+            return depth * (each + 0.01 * loads) + _TILE_COST + _STORE_COST * sums
+
+        return cut.tall * tile(cut.rows) + cut.short * tile(cut.rows - 1)
+
+
+def _largest_power(number: int, most: int) -> int:
+    """The largest power of two that divides a number, up to `most`."""
+    return min(number & -number, most) if number else 1

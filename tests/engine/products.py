@@ -1,0 +1,137 @@
+"""Matrix products compiled alone: arrays with guard zones around them, any strides, threads in turn."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.engine.code import MEMORY, Code
+from chainrule.engine.graph import Node
+from chainrule.engine.kernel import Access, Contraction
+from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
+from chainrule.engine.kernels.tile import Finish
+from chainrule.engine.kernels.walk import SIGNATURE
+from chainrule.engine.native import Native
+from chainrule.engine.op import Op
+from chainrule.engine.provenance import Provenance
+from chainrule.engine.target import Target
+
+GUARD = 96  # elements before and after each array that nobody may touch
+UNTOUCHED = 99  # what stands there, and in what was not yet written
+
+
+class Guarded:
+    """An array inside a larger buffer, with any strides, beginning at an address that is no multiple of a vector."""
+
+    def __init__(self, shape: Sequence[int], strides: Sequence[int], dtype: np.dtype, off_by: int = 1) -> None:
+        reach = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+        low, high = (sum(part(0, each) for each in reach) for part in (min, max))
+        empty = 0 in shape
+        self.buffer = np.full(2 * GUARD + off_by + (0 if empty else high - low + 1), UNTOUCHED, dtype)
+        self.offset = 0 if empty else -low  # of element (0, 0, ...), from the array's start
+        self.start = GUARD + off_by
+        self.strides = tuple(strides)
+        bytes_apart = [stride * dtype.itemsize for stride in strides]
+        self.view = np.lib.stride_tricks.as_strided(self.buffer[self.start + self.offset :], shape, bytes_apart)
+
+    @property
+    def address(self) -> int:
+        return self.buffer.ctypes.data + self.start * self.buffer.itemsize
+
+    def access(self, node: Node) -> Access:
+        return Access(node, self.offset, self.strides)
+
+    def node(self) -> Node:
+        return Node(Op.INPUT, (), {}, self.view.shape, self.buffer.dtype, Provenance("", "", 0))
+
+    def guards(self) -> np.ndarray:
+        """Every element of the buffer that is no element of the array."""
+        inside = np.zeros(self.buffer.size, bool)
+        places = np.lib.stride_tricks.as_strided(
+            inside[self.start + self.offset :], self.view.shape, self.strides
+        )
+        places[...] = True
+        return self.buffer[~inside]
+
+
+@dataclass
+class Compiled:
+    """A product with its arrays, ready to run."""
+
+    left: Guarded
+    right: Guarded
+    result: Guarded
+    other: Guarded  # what `finish` writes
+    bias: Guarded
+    text: str
+    native: Native | None
+    scratch: int
+
+    def run(self, threads: int) -> None:
+        """Each thread's share in turn; the scratch memory holds nonsense before."""
+        assert self.native is not None
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 6)(self.native.address("product"))
+        arrays = (self.left, self.right, self.result, self.other, self.bias)
+        for thread in range(threads):
+            memory = np.full(self.scratch + 64 + 2 * GUARD * 8, UNTOUCHED, np.uint8)
+            skip = -(memory.ctypes.data + GUARD * 8) % 64 + GUARD * 8
+            function(thread, threads, memory.ctypes.data + skip, *[array.address for array in arrays])
+            assert (memory[:skip] == UNTOUCHED).all(), "written before the scratch memory"
+            assert (memory[skip + self.scratch :] == UNTOUCHED).all(), "written after the scratch memory"
+
+
+def compiled(
+    left: Guarded, right: Guarded, target: Target, *, kept: bool = True, finished: bool = False, run: bool = True
+) -> Compiled:
+    """The product of two arrays as a function; `finished`: with a bias added for another array."""
+    first, second = left.node(), right.node()
+    batch = np.broadcast_shapes(left.view.shape[:-2], right.view.shape[:-2])
+    shape = (*batch, left.view.shape[-2], right.view.shape[-1])
+    product = Node(Op.MATMUL, (first, second), {}, shape, first.dtype, first.provenance)
+
+    def access(node: Node, array: Guarded) -> Access:
+        lead = (0,) * (len(shape) - len(node.shape))
+        strides = [0 if length == 1 else s for length, s in zip(node.shape[:-2], array.strides[:-2], strict=True)]
+        return Access(node, array.offset, (*lead, *strides, *array.strides[-2:]))
+
+    contraction = Contraction(product, access(first, left), access(second, right))
+    plain = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    result, other = (Guarded(shape, plain, first.dtype, off_by) for off_by in (3, 5))
+    bias = Guarded(shape[-1:], (1,), first.dtype)
+    bias.view[...] = np.arange(shape[-1])
+    code = Code(
+        "product",
+        [*SIGNATURE, ("ptr", "scratch"), *(("ptr", f"a{number}") for number in range(5))],
+        fused=target.fused,
+        masked=target.masked,
+    )
+    arrays = {first: "%a0", second: "%a1", product: "%a2"}
+    finish = _with_bias(product) if finished else None
+    write_contraction(code, contraction, arrays, target, finish, kept)
+    text = "\n".join([*code.declarations, code.text()])
+    scratch = scratch_bytes(contraction, target, kept, finished)
+    return Compiled(left, right, result, other, bias, text, Native(text, target) if run else None, scratch)
+
+
+def _with_bias(product: Node) -> Finish:
+    """`%a3` = product + `%a4`, one element at a time."""
+    kind = MEMORY[product.dtype]
+    add = "fadd" if product.dtype.kind == "f" else "add"
+
+    def finish(code: Code, tile) -> None:
+        with code.loop("0", str(tile.rows)) as row, code.loop("0", str(tile.columns)) as column:
+            place = code.let(f"add i64 {code.let(f'mul i64 {row}, {tile.stride}')}, {column}")
+            value = code.let(f"load {kind}, ptr {code.element(kind, tile.address, place)}")
+            indices = [*tile.batch, code.let(f"add i64 {row}, {tile.row}"), code.let(f"add i64 {column}, {tile.column}")]
+            bias = code.let(f"load {kind}, ptr {code.element(kind, '%a4', indices[-1])}")
+            goal = "0"
+            for index, length in zip(indices, product.shape, strict=True):
+                goal = code.let(f"add i64 {code.let(f'mul i64 {goal}, {length}')}, {index}")
+            total = code.let(f"{add} {kind} {value}, {bias}")
+            code.do(f"store {kind} {total}, ptr {code.element(kind, '%a3', goal)}")
+
+    return finish
