@@ -54,6 +54,18 @@ def erf_rest(z: mpf) -> mpf:
     return mp.erf(x) / x - 1 if z > mpf(10) ** -20 else 2 / mp.sqrt(mp.pi) * (1 - z / 3) - 1
 
 
+def sinh_rest(z: mpf) -> mpf:
+    """(sinh(x) / x - 1) / x^2 for x^2 = z."""
+    x = mp.sqrt(z)
+    return (mp.sinh(x) / x - 1) / z if z > mpf(10) ** -12 else mpf(1) / 6 + z / 120
+
+
+def tanh_rest(z: mpf) -> mpf:
+    """(tanh(x) / x - 1) / x^2 for x^2 = z."""
+    x = mp.sqrt(z)
+    return (mp.tanh(x) / x - 1) / z if z > mpf(10) ** -12 else -mpf(1) / 3 + z * 2 / 15
+
+
 def sin_rest(z: mpf) -> mpf:
     """(sin(x) / x - 1) / x^2 for x^2 = z."""
     x = mp.sqrt(z)
@@ -84,12 +96,20 @@ WANTED = [
     Wanted("EXP", expm1_rest, lambda t: t**2 / mp.exp(t), -HALF_LOG2, HALF_LOG2, 4, 9),
     Wanted("LOG", log1p_rest, lambda t: t**3 / mp.log1p(t) if t else mpf(0), 1 / ROOT - 1, ROOT - 1, 7, None),
     Wanted("ATANH", atanh_rest, lambda z: z / 2, mpf(0), ((ROOT - 1) / (ROOT + 1)) ** 2, None, 6),
-    Wanted("ERF", erf_rest, lambda z: 1 / (erf_rest(z) + 1), mpf(0), mpf(1), 5, 11),
+    Wanted("ERF", erf_rest, lambda z: 1 / (erf_rest(z) + 1), mpf(0), mpf(1), 6, 11),
+    Wanted("SINH", sinh_rest, lambda z: z / (1 + z * sinh_rest(z)), mpf(0), mpf(1), None, 6),
+    Wanted("TANH", tanh_rest, lambda z: z / (1 + z * tanh_rest(z)), mpf(0), mpf("0.55") ** 2, 4, 9),
     Wanted("SIN", sin_rest, lambda z: z / (1 + z * sin_rest(z)), mpf(0), QUARTER**2, 2, 5),
     Wanted("COS", cos_rest, lambda z: z**2 / mp.cos(mp.sqrt(z)), mpf(0), QUARTER**2, 2, 5),
     Wanted("ATAN", atan_rest, lambda z: z, mpf(0), (mp.sqrt(2) - 1) ** 2 * mpf("1.0001"), None, 10),
     Wanted("ASIN", asin_rest, lambda z: z, mpf(0), mpf(1) / 4, None, 11),
 ]
+# Constants as sums: all parts but the last have so few digits that their products with the integers they meet are
+# exact.
+SPLIT = {
+    "LOG2": (mp.log(2), {"single": (16, 24), "double": (42, 53)}),
+    "HALF_PI": (mp.pi / 2, {"single": (11, 11, 11, 24), "double": (33, 33, 53)}),
+}
 # -log(erfc(x)) where 1 - exp(-polynomial) is to be erf(x); float32 needs it to 4, float64 to 6.
 TAILS = {"single": (mpf(1), mpf(4), 7), "double": (mpf(1), mpf(6), 17)}
 
@@ -134,7 +154,27 @@ def line(name: str, coefficients: list[mpf], single: bool) -> str:
     kind = np.float32 if single else np.float64
     # Through a string of 40 digits: NumPy then rounds once.
     written = [str(kind(mp.nstr(c, 40))) for c in coefficients]
-    return f"    ({name!r}, {'float32' if single else 'float64'}): ({', '.join(written)},),"
+    return f"    ({name!r}, {'float32' if single else 'float64'}): ({', '.join(written)}),"
+
+
+def parts(value: mpf, digits: tuple[int, ...]) -> tuple[float, ...]:
+    """`value` as a sum of numbers of so many binary digits, the largest first."""
+    found = []
+    for count in digits:
+        _, exponent = mp.frexp(value)
+        unit = mp.ldexp(1, exponent - count)
+        found.append(float(mp.nint(value / unit) * unit))
+        value -= found[-1]
+    return tuple(found)
+
+
+def split_lines() -> list[str]:
+    """The table SPLITS."""
+    lines = ["", "SPLITS: dict[tuple[str, DType], tuple[float, ...]] = {"]
+    for name, (value, digits) in SPLIT.items():
+        for kind, dtype in (("single", "float32"), ("double", "float64")):
+            lines.append(f"    ({name!r}, {dtype}): {parts(value, digits[kind])},")
+    return [*lines, "}"]
 
 
 def main() -> None:
@@ -152,8 +192,8 @@ def main() -> None:
         lines.append(line("ERFC", found, kind == "single"))
     head = '"""Coefficients of polynomials, lowest power first; scripts/minimax.py wrote and explains them."""\n'
     names = "from chainrule.engine.dtypes import DType, float32, float64\n"
-    table = "POLYNOMIALS: dict[tuple[str, DType], tuple[float, ...]] = {\n" + "\n".join(lines) + "\n}\n"
-    PLACE.write_text(f"{head}\n{names}\n# fmt: off\n{table}# fmt: on\n")
+    table = "POLYNOMIALS: dict[tuple[str, DType], tuple[float, ...]] = {\n" + "\n".join([*lines, "}", *split_lines()])
+    PLACE.write_text(f"{head}\n{names}\n{table}\n")
 
 
 if __name__ == "__main__":

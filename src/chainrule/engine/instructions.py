@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.engine.code import REGISTER, Code, Kind
-from chainrule.engine.dtypes import DType, bool_
+from chainrule.engine.dtypes import DType, bool_, float64
+from chainrule.engine.lanes import Lanes
+from chainrule.engine.mathematics import angles, exponentials, logarithms
 from chainrule.engine.op import Op
 
 Emitter = Callable[..., str]
@@ -33,6 +35,16 @@ def intrinsic(name: str) -> Emitter:
     def emit(code: Code, kind: Kind, *inputs: str) -> str:
         suffix = ("v" + str(kind.lanes) if kind.lanes else "") + f"f{8 * kind.dtype.itemsize}"
         return call(code, f"llvm.{name}.{suffix}", kind.type, [(kind.type, value) for value in inputs])
+
+    return emit
+
+
+def vector(function: Callable[[Lanes], Lanes], in_double: bool = False) -> Emitter:
+    """A function of mathematics; `in_double` says that it takes float32 as float64, where that is simpler and rare."""
+
+    def emit(code: Code, kind: Kind, x: str) -> str:
+        lanes = Lanes(code, kind, x)
+        return function(lanes.like(float64)).like(kind.dtype).name if in_double else function(lanes).name
 
     return emit
 
@@ -284,23 +296,24 @@ INSTRUCTIONS: dict[Op, Emitter] = {
     Op.ABS: absolute,
     Op.SIGN: sign,
     Op.SQRT: intrinsic("sqrt"),
-    Op.EXP: intrinsic("exp"),
-    Op.EXPM1: library("expm1"),
-    Op.LOG: intrinsic("log"),
-    Op.LOG1P: library("log1p"),
-    Op.SIN: intrinsic("sin"),
-    Op.COS: intrinsic("cos"),
-    Op.TAN: library("tan"),
-    Op.ASIN: library("asin"),
-    Op.ACOS: library("acos"),
-    Op.ATAN: library("atan"),
-    Op.SINH: library("sinh"),
-    Op.COSH: library("cosh"),
-    Op.TANH: library("tanh"),
-    Op.ASINH: library("asinh"),
-    Op.ACOSH: library("acosh"),
-    Op.ATANH: library("atanh"),
-    Op.ERF: library("erf"),
+    Op.EXP: vector(exponentials.exp),
+    Op.EXPM1: vector(exponentials.expm1),
+    Op.LOG: vector(logarithms.log),
+    Op.LOG1P: vector(logarithms.log1p),
+    Op.SIN: vector(angles.sin),
+    Op.COS: vector(angles.cos),
+    Op.TAN: vector(angles.tan, in_double=True),
+    Op.ASIN: vector(angles.asin, in_double=True),
+    Op.ACOS: vector(angles.acos, in_double=True),
+    Op.ATAN: vector(angles.atan, in_double=True),
+    Op.SINH: vector(exponentials.sinh, in_double=True),
+    Op.COSH: vector(exponentials.cosh, in_double=True),
+    Op.TANH: vector(exponentials.tanh),
+    Op.ASINH: vector(logarithms.asinh, in_double=True),
+    Op.ACOSH: vector(logarithms.acosh, in_double=True),
+    Op.ATANH: vector(logarithms.atanh, in_double=True),
+    Op.SIGMOID: vector(exponentials.sigmoid),
+    Op.ERF: vector(exponentials.erf),
     Op.FLOOR: _rounding("floor"),
     Op.CEIL: _rounding("ceil"),
     Op.ROUND: _rounding("roundeven"),
@@ -331,15 +344,3 @@ INSTRUCTIONS: dict[Op, Emitter] = {
     Op.CAST: cast,
     Op.STOP_GRADIENT: lambda code, kind, x: x,
 }
-
-
-def sigmoid(code: Code, kind: Kind, x: str) -> str:
-    """1 / (1 + exp(-x)), from exp(-|x|), which never overflows."""
-    one = kind.constant(1)
-    decay = INSTRUCTIONS[Op.EXP](code, kind, negative(code, kind, absolute(code, kind, x)))
-    below = code.let(f"fcmp olt {kind.type} {x}, {kind.constant(0)}")
-    top = select(code, kind, below, decay, one)
-    return code.let(f"fdiv {kind.type} {top}, {code.let(f'fadd {kind.type} {one}, {decay}')}")
-
-
-INSTRUCTIONS[Op.SIGMOID] = sigmoid

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from chainrule.engine.code import Code, Kind
+from chainrule.engine.code import REGISTER, Code, Kind
 from chainrule.engine.dtypes import DType, float32, float64
 
 
@@ -28,6 +26,14 @@ class Mask:
         names = [value.name if isinstance(value, Lanes) else self.kind.constant(value) for value in (yes, no)]
         chosen = f"{self.kind.type} {names[0]}, {self.kind.type} {names[1]}"
         return Lanes(self.code, self.kind, self.code.let(f"select {self.kind.mask} {self.name}, {chosen}"))
+
+    def any(self) -> str:
+        """Whether this holds in one lane at least, as an i1."""
+        if not self.kind.lanes:
+            return self.name
+        name = f"llvm.vector.reduce.or.v{self.kind.lanes}i1"
+        self.code.declare(f"declare i1 @{name}({self.kind.mask})")
+        return self.code.let(f"call i1 @{name}({self.kind.mask} {self.name})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ class Lanes:
         return self._new(f"fneg {self.kind.type} {self.name}")
 
     def __abs__(self) -> Lanes:
-        return self._call("fabs", self)
+        return self.call_intrinsic("fabs", self)
 
     def __lt__(self, other: Lanes | float) -> Mask:
         return self._compare("olt", other)
@@ -151,11 +157,11 @@ class Lanes:
 
     def with_sign_of(self, other: Lanes) -> Lanes:
         """This magnitude, that sign."""
-        return self._call("copysign", self, other)
+        return self.call_intrinsic("copysign", self, other)
 
     def sqrt(self) -> Lanes:
         """The square root, rounded once."""
-        return self._call("sqrt", self)
+        return self.call_intrinsic("sqrt", self)
 
     def bits(self) -> Bits:
         """The same lanes as integers."""
@@ -173,18 +179,34 @@ class Lanes:
         """A constant of this kind."""
         return Lanes(self.code, self.kind, self.kind.constant(value))
 
+    def call_intrinsic(self, name: str, *inputs: Lanes | float) -> Lanes:
+        """A function that LLVM has itself for vectors, such as "fabs"."""
+        kind = self.kind.type
+        suffix = ("v" + str(self.kind.lanes) if self.kind.lanes else "") + f"f{8 * self.kind.dtype.itemsize}"
+        self.code.declare(f"declare {kind} @llvm.{name}.{suffix}({', '.join([kind] * len(inputs))})")
+        listed = ", ".join(f"{kind} {self._name(value)}" for value in inputs)
+        return self._new(f"call {kind} @llvm.{name}.{suffix}({listed})")
+
+    def call_library(self, name: str) -> Lanes:
+        """A function of the C library, called for each lane."""
+        element = REGISTER[self.kind.dtype]
+        full_name = name + ("f" if self.kind.dtype == float32 else "")
+        self.code.declare(f"declare {element} @{full_name}({element})")
+        if not self.kind.lanes:
+            return self._new(f"call {element} @{full_name}({element} {self.name})")
+        result = "poison"
+        for lane in range(self.kind.lanes):
+            part = self.code.let(f"extractelement {self.kind.type} {self.name}, i32 {lane}")
+            value = self.code.let(f"call {element} @{full_name}({element} {part})")
+            result = self.code.let(f"insertelement {self.kind.type} {result}, {element} {value}, i32 {lane}")
+        return Lanes(self.code, self.kind, result)
+
     def _with(self, operation: str, left: Lanes | float, right: Lanes | float) -> Lanes:
         return self._new(f"{operation} {self.kind.type} {self._name(left)}, {self._name(right)}")
 
     def _compare(self, how: str, other: Lanes | float) -> Mask:
         compared = self.code.let(f"fcmp {how} {self.kind.type} {self.name}, {self._name(other)}")
         return Mask(self.code, self.kind, compared)
-
-    def _call(self, intrinsic: str, *inputs: Lanes | float) -> Lanes:
-        element = "f32" if self.kind.dtype == float32 else "f64"
-        suffix = f"v{self.kind.lanes}{element}" if self.kind.lanes else element
-        listed = ", ".join(f"{self.kind.type} {self._name(value)}" for value in inputs)
-        return self._new(f"call {self.kind.type} @llvm.{intrinsic}.{suffix}({listed})")
 
     def _new(self, expression: str) -> Lanes:
         return Lanes(self.code, self.kind, self.code.let(expression))
@@ -194,8 +216,8 @@ class Lanes:
 
 
 def fused(a: Lanes, b: Lanes | float, c: Lanes | float) -> Lanes:
-    """a * b + c, rounded once where the processor has an instruction for it and twice where it has none."""
-    return a._call("fmuladd", a, b, c)
+    """a * b + c, rounded once where the processor has an instruction for it (`Code.fused`) and twice where not."""
+    return a.call_intrinsic("fma", a, b, c) if a.code.fused else a * b + c
 
 
 def polynomial(x: Lanes, coefficients: tuple[float, ...]) -> Lanes:
@@ -205,13 +227,3 @@ def polynomial(x: Lanes, coefficients: tuple[float, ...]) -> Lanes:
     for coefficient in reversed(lower):
         result = fused(result, x, coefficient)
     return result
-
-
-def leading(value: float, bits: int) -> float:
-    """`value` rounded to so many binary digits, so that products with short integers are exact.
-
-    >>> leading(3.14159, 3)
-    3.0
-    """
-    mantissa, exponent = np.frexp(value)
-    return float(np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits))
