@@ -54,10 +54,19 @@ class Place:
     'people.csv, line 5, column "age"'
     >>> Place().cell("age", 2)
     'row 3, column "age"'
+    >>> Place().take(np.array([7, 9])).cell("age", 1)
+    'row 10, column "age"'
     """
 
     source: str = ""
     lines: Array | None = None
+    counts: str = "line"
+
+    def take(self, rows: Array) -> "Place":
+        """The place of some rows only."""
+        if self.lines is None:
+            return Place(self.source, rows + 1, "row")
+        return Place(self.source, self.lines[rows], self.counts)
 
     def column(self, name: str) -> str:
         """A column in words."""
@@ -65,7 +74,7 @@ class Place:
 
     def cell(self, name: str, row: int) -> str:
         """A cell in words: its line where lines are known, else its row from 1."""
-        where = f"row {row + 1}" if self.lines is None else f"line {int(self.lines[row])}"
+        where = f"row {row + 1}" if self.lines is None else f"{self.counts} {int(self.lines[row])}"
         return f'{self.source}, {where}, column "{name}"' if self.source else f'{where}, column "{name}"'
 
 

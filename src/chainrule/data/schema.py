@@ -5,7 +5,7 @@ frame with the same columns into `Arrays`, turns predictions back into labels or
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from chainrule.data import stored
 from chainrule.data.columns import Boolean, Categorical, Date, Dropped, Encoding, Numeric
-from chainrule.data.kinds import Place, as_numbers, kind_of, refuse_mostly_numbers
+from chainrule.data.kinds import Kind, Place, as_numbers, kind_of, refuse_mostly_numbers
 from chainrule.data.records import Array
 from chainrule.data.targets import Classes, Numbers, Target, fit_target
 from chainrule.errors import DataError, FileFormatError
@@ -102,6 +102,7 @@ class TableSchema:
         *,
         task: str | None = None,
         why: str = "",
+        kinds: Mapping[str, tuple[Kind, str]] | None = None,
         ignore: Iterable[str] = (),
         weights: str | None = None,
         place: Place | None = None,
@@ -118,6 +119,8 @@ class TableSchema:
             "classification", "binary", "multiclass" or "regression"; by default as the target looks.
         why
             Why it is that task, in words for the notes, where the caller decided it from more than these rows.
+        kinds
+            What each column is, from `kinds_of` more rows than these; by default as these rows look.
         ignore
             Columns that are not inputs.
         weights
@@ -137,13 +140,14 @@ class TableSchema:
         frame, place, notes = labelled(frame, target, place)
         fitted, reason = fit_target(frame[target], task, place)
         notes.append(_task_note(fitted, why or reason))
+        known = kinds_of(frame.drop(dict.fromkeys((target, *ignored))), place) if kinds is None else kinds
         columns: list[Encoding] = []
         unused = [name for name in ignored if name not in (target, weights)]
         dropped = [Dropped(name, 0, "ignored", "is ignored, as asked") for name in unused]
         for name in frame.columns:
             if name in (target, weights, *ignored):
                 continue
-            found = _fit_column(frame[name], place)
+            found = _fit_column(frame[name], place, *known[name])
             if isinstance(found, Dropped):
                 dropped.append(found)
                 notes.append(f'"{name}" {found.detail}: it is left out.')
@@ -314,16 +318,27 @@ def labelled(frame: pl.DataFrame, target: str, place: Place) -> tuple[pl.DataFra
     if not count:
         return frame, place, []
     kept = ~missing
-    lines = np.arange(1, frame.height + 1) if place.lines is None else place.lines
     notes = [f'{count:,} of {frame.height:,} rows have no "{target}": they are left out.']
-    return frame.filter(kept), Place(place.source, lines[kept.to_numpy()]), notes
+    return frame.filter(kept), place.take(np.flatnonzero(kept.to_numpy())), notes
 
 
-def _fit_column(column: pl.Series, place: Place) -> Encoding | Dropped:
+def kinds_of(frame: pl.DataFrame, place: Place) -> dict[str, tuple[Kind, str]]:
+    """The kind of every column, with the words of `kind_of`.
+
+    Raises
+    ------
+    DataError
+        For a word in a column of numbers.
+    """
+    kinds = {column.name: kind_of(column) for column in frame.get_columns()}
+    for name, (kind, _) in kinds.items():
+        if kind in ("categorical", "identifier", "text") and frame[name].dtype == pl.String:
+            refuse_mostly_numbers(frame[name], place)
+    return kinds
+
+
+def _fit_column(column: pl.Series, place: Place, kind: Kind, detail: str) -> Encoding | Dropped:
     """The encoding of a column by its kind."""
-    kind, detail = kind_of(column)
-    if kind in ("categorical", "identifier", "text") and column.dtype == pl.String:
-        refuse_mostly_numbers(column, place)
     if kind == "numeric":
         return Numeric.fit(column, place)
     if kind == "boolean":

@@ -22,6 +22,8 @@ Array = np.ndarray[Any, Any]
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file so that it is either the old one or the new one, whatever happens.
 
+    What is no ordinary file, such as /dev/stdout or a pipe, is written into and never replaced.
+
     Raises
     ------
     DataError
@@ -30,6 +32,9 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(content)
+            return
         # Unlike tempfile, this gives the file the permissions that any other new file gets.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:

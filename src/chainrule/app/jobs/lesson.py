@@ -16,7 +16,7 @@ from chainrule.app.jobs.source import Images, Source, Tabular
 from chainrule.data.batches import split
 from chainrule.data.images import ImageSchema
 from chainrule.data.kinds import Place
-from chainrule.data.schema import TableSchema, labelled, require
+from chainrule.data.schema import TableSchema, kinds_of, labelled, require
 from chainrule.data.targets import Classes, Numbers, fit_target
 from chainrule.errors import ArgumentError, DataError
 
@@ -128,9 +128,10 @@ def _from_table(source: Tabular, flags: Flags) -> Lesson:
         name,
         task=target.task,
         why=why,
+        kinds=kinds_of(frame.drop(dict.fromkeys((name, *flags.ignore))), place),
         ignore=flags.ignore,
         weights=flags.weights,
-        place=_lines(place, kept[rest]),
+        place=place.take(kept[rest]),
     )
     if flags.loss == "poisson" and isinstance(schema.target, Numbers):
         schema = _of_counts(schema, frame, place)
@@ -164,16 +165,11 @@ def _of_counts(schema: TableSchema, frame: pl.DataFrame, place: Place) -> TableS
 
 
 def _part(schema: TableSchema, frame: pl.DataFrame, place: Place, rows: Array) -> Part:
-    chosen = _lines(place, rows)
+    chosen = place.take(rows)
     arrays = schema.transform(frame[rows], place=chosen)
     if arrays.y is None or chosen.lines is None:
         raise DataError(f'the rows have no "{schema.target.name}".')
     return Part(arrays.X, arrays.y, arrays.weights, chosen.lines)
-
-
-def _lines(place: Place, rows: Array) -> Place:
-    """The place of some rows; where there are no lines, rows are counted from 1."""
-    return Place(place.source, rows + 1 if place.lines is None else place.lines[rows])
 
 
 def _places(schema: TableSchema) -> dict[str, slice]:

@@ -7,6 +7,7 @@ for each epoch; report.html the report. Each is written aside and renamed, so th
 import contextlib
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,12 @@ class Model:
     task: str
 
 
-def open_folder(output: str | None, data: str) -> Path:
+@contextlib.contextmanager
+def opened_folder(output: str | None, data: str) -> Iterator[Path]:
     """The folder of a new run, made and proved to be writable before time is spent on training.
 
-    Without `output` it is `runs/NAME`, or `runs/NAME-2` and so on where that is taken.
+    Without `output` it is `runs/NAME`, or `runs/NAME-2` and so on where that is taken. A folder that was made for a run
+    which ends in an error before anything is written is taken away again.
 
     Raises
     ------
@@ -47,6 +50,18 @@ def open_folder(output: str | None, data: str) -> Path:
         If the folder cannot be made or written.
     """
     folder = Path(output) if output else _free_folder(data)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        _make(folder)
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for each in made:
+                each.rmdir()  # refuses as soon as something is in it
+        raise
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -55,15 +70,7 @@ def open_folder(output: str | None, data: str) -> Path:
         raise DataError(f"the folder {folder} cannot be made: {error.strerror or error}.") from error
     probe = folder / ".chainrule"
     write_atomically(probe, b"may this folder be written?\n")
-    with contextlib.suppress(OSError):
-        probe.unlink()
-    return folder
-
-
-def close_folder(folder: Path) -> None:
-    """Remove a folder in which nothing was written, as after a mistake in the data."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    probe.unlink(missing_ok=True)
 
 
 def save_model(folder: Path, net: Module, schema: TableSchema | ImageSchema, answers: Answers) -> None:

@@ -21,10 +21,9 @@ from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.importance import importances
 from chainrule.app.jobs.lesson import Lesson, prepare
 from chainrule.app.jobs.outcome import Outcome
-from chainrule.app.jobs.runs import HISTORY, REPORT, close_folder, open_folder, save_model
+from chainrule.app.jobs.runs import HISTORY, REPORT, opened_folder, save_model
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
-from chainrule.errors import ChainruleError
 from chainrule.nn.module import Module
 from chainrule.train.callbacks import Callback, EarlyStopping
 from chainrule.train.evaluation import predict
@@ -106,8 +105,7 @@ def train(
         If the data or a flag is wrong, training breaks down, or the folder cannot be written.
     """
     asked.check(flags)
-    folder = open_folder(flags.output, flags.data)
-    try:
+    with opened_folder(flags.output, flags.data) as folder:
         lesson = prepare(open_source(flags.data), flags)
         choices = decide(flags, lesson)
         plan = Plan(lesson, choices, build(choices, lesson), folder)
@@ -119,9 +117,6 @@ def train(
         write_atomically(folder / HISTORY, history.to_jsonl().encode())
         outcome = _judged(plan, history, seconds)
         write_atomically(folder / REPORT, render(outcome).encode(errors="replace"))
-    except (ChainruleError, KeyboardInterrupt):
-        close_folder(folder)
-        raise
     return Finished(outcome, folder)
 
 
