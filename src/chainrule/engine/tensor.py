@@ -117,12 +117,11 @@ class Tensor:
         return METHODS["__array_namespace__"](api_version)
 
     def __dlpack__(self, *, max_version: tuple[int, int] | None = None, copy: bool | None = None, **rest: Any) -> Any:
-        read_only_is_understood = max_version is not None and max_version >= (1, 0)
-        if read_only_is_understood and not copy:
-            return self.value.__dlpack__(max_version=max_version, **rest)
-        if copy is False:
+        if copy is not False:  # not every consumer heeds that a tensor is read-only: PyTorch 2.13 writes to it
+            return self.value.copy().__dlpack__(max_version=max_version, **rest)
+        if max_version is None or max_version < (1, 0):
             raise ArgumentError("a tensor is read-only: without a copy it can go only to a consumer of DLPack 1.0.")
-        return self.value.copy().__dlpack__(**rest)
+        return self.value.__dlpack__(max_version=max_version, copy=False, **rest)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.value.__dlpack_device__()

@@ -91,8 +91,8 @@ def test_floating_arithmetic_agrees_with_numpy(name: str, dtype: str) -> None:
         "nextafter",
         "hypot",
         "logaddexp",
-    ]
-    + COMPARISONS,
+        *COMPARISONS,
+    ],
 )
 def test_arithmetic_treats_special_values_as_numpy_does(name: str, dtype: str) -> None:
     a, b = np.array(SPECIALS, dtype)[:, None], np.array(SPECIALS, dtype)
