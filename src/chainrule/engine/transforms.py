@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.engine.backprop import backpropagate, walk
 from chainrule.engine.context import StateReader, no_grad, remembering, trace_scope, trace_under_way
 from chainrule.engine.dtypes import is_floating
-from chainrule.engine.functions import full_like, reshape, stack, stop_gradient, zeros_like
+from chainrule.engine.functions import full_like, reshape, stack, stop_gradient, zeros, zeros_like
 from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.graph import Node, toposort
 from chainrule.engine.op import Op
@@ -33,6 +33,11 @@ def _variable(x: Any) -> Tensor:
     if tensor.node.tracked or tensor.node.value is None:
         return Tensor(replace(apply(Op.RESHAPE, tensor, shape=tensor.shape).node, tracked=is_floating(tensor.dtype)))
     return Tensor(leaf(tensor.value, tracked=is_floating(tensor.dtype)))
+
+
+def _given(arg: Any) -> Any:
+    """An argument for which no gradient is asked: arrays become tensors, anything else stays as it is."""
+    return asarray(arg) if isinstance(arg, np.ndarray) else arg
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
@@ -56,7 +61,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool 
                 raise ArgumentError(f"grad: argnums names argument {number}, but {len(args)} were given.")
         with remembering():
             chosen = {number % len(args): _variable(args[number % len(args)]) for number in numbers}
-            result = f(*(chosen.get(i, arg) for i, arg in enumerate(args)), **keywords)
+            result = f(*(chosen.get(i, _given(arg)) for i, arg in enumerate(args)), **keywords)
         loss = result[0] if has_aux else result
         gradients = backpropagate(loss, wrt=[chosen[number % len(args)] for number in numbers])
         return result, (tuple(gradients) if several else gradients[0])
@@ -124,7 +129,8 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
         number = argnums % len(args)
         with remembering():
             variable = _variable(args[number])
-            output = _tensor_result(f(*args[:number], variable, *args[number + 1 :]), "jacobian")
+            others = [variable if i == number else _given(arg) for i, arg in enumerate(args)]
+            output = _tensor_result(f(*others), "jacobian")
         nodes = toposort([output.node])
         rows = []
         for index in range(output.size):
@@ -133,7 +139,7 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
             found = walk(nodes, output, [variable.node], asarray(unit.reshape(output.shape)))
             rows.append(found.get(variable.node, zeros_like(variable)))
         if not rows:
-            return zeros_like(reshape(output, (0,) * (output.ndim + variable.ndim)))
+            return zeros((*output.shape, *variable.shape), dtype=variable.dtype)
         return reshape(stack(rows), (*output.shape, *variable.shape))
 
     return function
