@@ -71,6 +71,8 @@ class Code:
         Whether only the same module calls it.
     fused
         Whether the processor multiplies and adds in one instruction with one rounding.
+    masked
+        Whether it loads and stores some lanes of a vector as fast as all.
 
     Examples
     --------
@@ -84,9 +86,15 @@ class Code:
     """
 
     def __init__(
-        self, name: str, parameters: Sequence[tuple[str, str]], internal: bool = False, *, fused: bool = True
+        self,
+        name: str,
+        parameters: Sequence[tuple[str, str]],
+        internal: bool = False,
+        *,
+        fused: bool = True,
+        masked: bool = False,
     ) -> None:
-        self.fused = fused
+        self.fused, self.masked = fused, masked
         listed = ", ".join(f"{kind} %{parameter}" for kind, parameter in parameters)
         self._head = f"define {'internal ' if internal else ''}void @{name}({listed}) {{"
         self._slots: list[str] = []
@@ -133,13 +141,23 @@ class Code:
         """Something that the module must hold once: the declaration of a function, or a small function itself."""
         self.declarations[text] = None
 
-    def failure_slot(self, what: object) -> str:
-        """An i1 that says whether `what` went wrong here; the writer of the function asks `failures` at its end."""
+    def fail_unless(self, what: object, kind: Kind, right: str, used: int | None = None) -> None:
+        """Remember that `what` went wrong unless `right` holds, in a vector in each of its first `used` lanes.
+
+        The writer of the function asks `failures` at its end.
+        """
         if what not in self.failures:
             slot = "%" + self.fresh("failed")
             self._slots.extend([f"  {slot} = alloca i1", f"  store i1 false, ptr {slot}"])
             self.failures[what] = slot
-        return self.failures[what]
+        wrong = self.let(f"xor {kind.mask} {right}, {Kind(bool_, kind.lanes).constant(True)}")
+        if kind.lanes:
+            some = kind.lanes if used is None else used
+            word = self.let(f"bitcast {kind.mask} {wrong} to i{kind.lanes}")
+            word = self.let(f"and i{kind.lanes} {word}, {(1 << some) - 1}")
+            wrong = self.let(f"icmp ne i{kind.lanes} {word}, 0")
+        before = self.get("i1", self.failures[what])
+        self.set("i1", self.failures[what], self.let(f"or i1 {before}, {wrong}"))
 
     def label(self, name: str) -> None:
         """Begin a new block; the block before goes on into it unless it ended by a branch."""

@@ -1,4 +1,4 @@
-"""What holds for a block of code: whether nodes remember their inputs, whose gradient is being made, which trace reads.
+"""What holds for a block of code: whether nodes remember their inputs, whose gradient is made, which trace reads.
 
 Context variables, so each thread and each task has its own.
 """
@@ -25,9 +25,25 @@ class StateReader(Protocol):
     def write(self, state: State, value: Tensor) -> None: ...
 
 
+Mode = tuple[object, str, object]  # whose attribute had which value while a function was traced
+
+
+class Modes:
+    """How often the mode of a module or parameter was set: compiled programs then look whether theirs still holds."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def changed(self) -> None:
+        """Some mode was set."""
+        self.count += 1
+
+
+modes = Modes()
 recording: ContextVar[bool] = ContextVar("recording", default=True)
 gradient_of: ContextVar[Node | None] = ContextVar("gradient_of", default=None)
 trace_under_way: ContextVar[StateReader | None] = ContextVar("trace", default=None)
+relied_on: ContextVar[dict[tuple[int, str], Mode] | None] = ContextVar("relied_on", default=None)
 
 
 @contextmanager
@@ -76,3 +92,10 @@ def trace_scope(trace: StateReader | None) -> Iterator[None]:
         yield
     finally:
         trace_under_way.reset(token)
+
+
+def rely_on(owner: object, name: str, value: object) -> None:
+    """What is being traced holds only while this attribute stays as it is."""
+    found = relied_on.get()
+    if found is not None:
+        found[(id(owner), name)] = (owner, name, value)

@@ -42,6 +42,7 @@ _COST = dict.fromkeys(VIEWS, 0) | {Op.DIV: 4, Op.SQRT: 4, Op.TAKE: 4, Op.RANDOM_
 _COST |= dict.fromkeys([Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.TANH, Op.SIGMOID, Op.ERF, Op.POW, Op.SIN, Op.COS], 10)
 _AGAIN = 3  # a value of several users that costs no more than this is computed again by each of them
 _LIMIT = 64  # an expression that costs more is cut, so that no kernel grows without bound
+_SMALL = 64  # elements of what is computed before everything else
 _STORES = 16  # values that one loop stores at most
 
 Known = dict[tuple[Node, Place], Expression]
@@ -145,10 +146,15 @@ class _Fuser:
     # --- Kernels ---
 
     def kernels(self) -> tuple[Kernel, ...]:
-        for node in self.graph.nodes:
+        for node in _small_first(self.graph.nodes):
             if node in self.arrays and node.op not in LEAVES and node.op is not Op.RESHAPE:
                 self._make(node)
-        return tuple(self.made)
+        wanted = {array_of(node) for node in self.graph.outputs}
+        wanted |= {access.array for kernel in self.made for access in _from_outside(kernel)}
+        return tuple(
+            replace(kernel, kept=kernel.node in wanted) if isinstance(kernel, Contraction) else kernel
+            for kernel in self.made
+        )
 
     def _make(self, node: Node) -> None:
         match node.op:
@@ -178,25 +184,29 @@ class _Fuser:
         self.made.append(kernel)
 
     def _pointwise(self, node: Node) -> None:
-        """A loop, or one more value for a loop that runs over the same domain."""
+        """One more value for a loop over the same domain or for the epilogue of a product; else a loop of its own."""
         here = Place.identity(node.shape)
-        alone = Loop(node.shape, (Store(node, here.access(node), self._value(node, here, {})),))
-        reads = list(accesses(alone))
+        own = Store(node, here.access(node), self._value(node, here, {}))
+        reads = list(accesses(Loop(node.shape, (own,))))
         for number in range(len(self.made) - 1, -1, -1):
-            loop = self.made[number]
-            if not (isinstance(loop, Loop) and loop.domain == node.shape and len(loop.stores) < _STORES):
+            host = self.made[number]
+            if not isinstance(host, Loop | Contraction) or len(host.stores) >= _STORES:
                 continue
-            whole = {store.node: store.value for store in loop.stores if store.access == here.access(store.node)}
-            if len(whole) == len(loop.stores) and all(
-                self.maker.get(read.array, -1) < number or (read.array in whole and read == here.access(read.array))
+            if (host.domain if isinstance(host, Loop) else host.node.shape) != node.shape:
+                continue
+            whole = {store.node: store.value for store in host.stores if store.access == here.access(store.node)}
+            there = {*whole, host.node} if isinstance(host, Contraction) else {*whole}
+            if len(whole) == len(host.stores) and all(
+                self.maker.get(read.array, -1) < number
+                or (read.array in there and self.maker[read.array] == number and read == here.access(read.array))
                 for read in reads
             ):
                 known: Known = {(other, here): value for other, value in whole.items()}
                 store = Store(node, here.access(node), self._value(node, here, known))
-                self.made[number] = replace(loop, stores=(*loop.stores, store))
+                self.made[number] = replace(host, stores=(*host.stores, store))
                 self.maker[node] = number
                 return
-        self._append(alone)
+        self._append(Loop(node.shape, (own,)))
 
     def _reduction(self, node: Node) -> Reduction:
         source = node.inputs[0]
@@ -299,6 +309,23 @@ class _Fuser:
         while node not in self.arrays:
             node, place = node.inputs[0], place.through(node)
         return replace(place.access(node), array=array_of(node))
+
+
+def _small_first(nodes: Sequence[Node]) -> list[Node]:
+    """The same nodes, first those that hold few numbers and need no kernel of another kind than loops.
+
+    What an epilogue needs beside its product, such as the rate of this step, is then at hand when it runs.
+    """
+    small: set[Node] = set()
+    for node in nodes:
+        if node.size <= _SMALL and node.op not in WHOLE and all(source in small for source in node.inputs):
+            small.add(node)
+    return [*(node for node in nodes if node in small), *(node for node in nodes if node not in small)]
+
+
+def _from_outside(kernel: Kernel) -> list[Access]:
+    """What a kernel reads, but for the product that its own epilogue takes from where it was formed."""
+    return [a for a in accesses(kernel) if not isinstance(kernel, Contraction) or a.array is not kernel.node]
 
 
 def _ordered(shape: Shape, order: Sequence[int]) -> tuple[Shape, Place]:

@@ -13,7 +13,7 @@ stored array. Nothing here changes once it is made.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +116,17 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """A matrix product for each index of the batch axes: `left` is over (batch, i, k), `right` over (batch, k, j)."""
+    """A matrix product for each index of the batch axes: `left` is over (batch, i, k), `right` over (batch, k, j).
+
+    `stores` is its epilogue: values at each point that are computed from the product while a part of it is at hand.
+    The product itself is `kept` in its array only where something else needs it.
+    """
 
     node: Node
     left: Access
     right: Access
+    stores: tuple[Store, ...] = ()
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,9 @@ def nodes_made(kernel: Kernel) -> tuple[Node, ...]:
     """The nodes whose arrays a kernel writes."""
     if isinstance(kernel, Loop):
         return tuple(store.access.array for store in kernel.stores)
+    if isinstance(kernel, Contraction):
+        own = (kernel.node,) if kernel.kept else ()
+        return (*own, *(store.access.array for store in kernel.stores))
     return (kernel.node,)
 
 
@@ -178,17 +187,25 @@ def accesses(kernel: Kernel) -> Iterator[Access]:
         case Contraction():
             yield kernel.left
             yield kernel.right
+            inside = None if kernel.kept else kernel.node  # a product that is not kept has no array
+            yield from (read for read in _reads(*_values(kernel.stores)) if read.array is not inside)
         case Sorting():
             yield kernel.values
         case Loop():
-            yield from _reads(*(store.value for store in kernel.stores))
+            yield from _reads(*_values(kernel.stores))
         case Scatter():
             yield from _reads(kernel.value, kernel.index)
         case _:
             yield from _reads(kernel.value)
 
 
-def _reads(*expressions: Expression) -> Iterator[Access]:
+def dtypes_of(expressions: Iterable[Expression]) -> set[DType]:
+    """The data types of all values in expressions."""
+    return {expression.dtype for expression in parts(*expressions)}
+
+
+def parts(*expressions: Expression) -> Iterator[Expression]:
+    """Expressions and all that they are made of, each once."""
     seen: set[int] = set()
     stack = list(expressions)
     while stack:
@@ -196,13 +213,19 @@ def _reads(*expressions: Expression) -> Iterator[Access]:
         if id(expression) in seen:
             continue
         seen.add(id(expression))
+        yield expression
         match expression:
-            case Load():
-                yield expression.access
             case Gather():
-                yield expression.access
                 stack.append(expression.index)
             case Apply():
                 stack.extend(expression.inputs)
             case Words():
                 stack.extend((expression.key, expression.counter))
+
+
+def _values(stores: Iterable[Store]) -> list[Expression]:
+    return [store.value for store in stores]
+
+
+def _reads(*expressions: Expression) -> Iterator[Access]:
+    return (part.access for part in parts(*expressions) if isinstance(part, Load | Gather))

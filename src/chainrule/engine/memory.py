@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from chainrule.engine.fuse import array_of, is_number
-from chainrule.engine.graph import Graph, Node
-from chainrule.engine.kernel import Kernel, Loop, accesses, contiguous, nodes_made
+from chainrule.engine.graph import Graph, Node, Shape
+from chainrule.engine.kernel import Access, Contraction, Kernel, Loop, accesses, contiguous, nodes_made
 from chainrule.engine.op import Op
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -64,13 +65,57 @@ class Plan:
                 assert apart or last < begin or end < first, "arrays that live together do not overlap"
 
 
-def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence[Node | None]) -> Plan:
+def ordered(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence[Node]) -> tuple[Kernel, ...]:
+    """The same kernels in an order in which new values of states overwrite the old ones as late as they can.
+
+    Where a state is needed after its new value, the order stays and the new value gets an array of its own.
+    """
+    before: list[set[int]] = [set() for _ in kernels]
+    makers: dict[Node, list[int]] = {}  # some arrays are filled part by part
+    readers: dict[Node, set[int]] = {}
+    for number, kernel in enumerate(kernels):
+        for node in nodes_made(kernel):
+            before[number] |= set(makers.get(node, ()))
+            makers.setdefault(node, []).append(number)
+    for number, kernel in enumerate(kernels):
+        for access in accesses(kernel):
+            before[number] |= set(makers.get(access.array, ())) - {number}
+            readers.setdefault(access.array, set()).add(number)
+    firm = [set(each) for each in before]
+    for node, state in zip(graph.outputs[results:], states, strict=True):
+        for number in makers[array_of(node)]:
+            before[number] |= readers.get(state, set()) - {number}
+    order = _sorted(before) or _sorted(firm)
+    assert order is not None, "kernels depend on each other in one direction"
+    return tuple(kernels[number] for number in order)
+
+
+def _sorted(before: Sequence[set[int]]) -> list[int] | None:
+    """Numbers in an order in which each comes after those before it, lowest first; None if there is none."""
+    after: dict[int, list[int]] = {}
+    for number, earlier in enumerate(before):
+        for other in earlier - {number}:
+            after.setdefault(other, []).append(number)
+    missing = [len(earlier - {number}) for number, earlier in enumerate(before)]
+    free = [number for number, count in enumerate(missing) if not count]
+    order = []
+    while free:
+        number = heappop(free)
+        order.append(number)
+        for later in after.get(number, []):
+            missing[later] -= 1
+            if not missing[later]:
+                heappush(free, later)
+    return order if len(order) == len(before) else None
+
+
+def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence[Node]) -> Plan:
     """Homes for the arrays of `kernels`.
 
     Parameters
     ----------
     kernels
-        As `fuse` made them.
+        As `fuse` and `ordered` made them.
     graph
         Whose inputs take slots 1, 2, ...; the results take those after them.
     results
@@ -83,9 +128,10 @@ def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence
     for slot, node in enumerate(graph.outputs[:results]):
         homes[array_of(node)] = Home(first_result + slot)
     copies = []
+    in_the_way = _in_the_way(kernels, set(states))
+    maker = {node: number for number, kernel in reversed([*enumerate(kernels)]) for node in nodes_made(kernel)}
     for node, state in zip(graph.outputs[results:], states, strict=True):
-        assert state is not None
-        if _fits_in_place(array_of(node), state, kernels):
+        if in_the_way.get(state, -1) < maker[array_of(node)]:
             homes[array_of(node)] = homes[state]
         else:
             copies.append((array_of(node), homes[state]))
@@ -98,16 +144,27 @@ def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence
     return Plan(homes, size, tuple(constants), tuple(copies))
 
 
-def _fits_in_place(array: Node, state: Node, kernels: Sequence[Kernel]) -> bool:
-    """Whether the new value can overwrite the old: nothing reads the old one later, or elsewhere in the same loop."""
-    first = min(number for number, kernel in enumerate(kernels) if array in nodes_made(kernel))
+def _in_the_way(kernels: Sequence[Kernel], states: set[Node]) -> dict[Node, int]:
+    """For each state the last kernel that needs the old value elsewhere than at the very point it works on."""
+    last: dict[Node, int] = {}
     for number, kernel in enumerate(kernels):
         for access in accesses(kernel):
-            if access.array is state and number >= first:
-                here = isinstance(kernel, Loop) and (access.offset, access.strides) == (0, contiguous(kernel.domain))
-                if number > first or not here or array.size != state.size:
-                    return False
-    return True
+            if access.array in states:
+                point = isinstance(kernel, Loop | Contraction) and access not in _operands(kernel)
+                domain = kernel.node.shape if isinstance(kernel, Contraction) else kernel.domain
+                here = point and _is_point(access, domain)
+                last[access.array] = max(last.get(access.array, -1), number - 1 if here else number)
+    return last
+
+
+def _is_point(access: Access, domain: Shape) -> bool:
+    """Whether each point of the domain has the element that stands at its own place in an array without gaps."""
+    steps = zip(domain, access.strides, contiguous(domain), strict=True)
+    return access.offset == 0 and all(length == 1 or stride == own for length, stride, own in steps)
+
+
+def _operands(kernel: Kernel) -> tuple[Access, ...]:
+    return (kernel.left, kernel.right) if isinstance(kernel, Contraction) else ()
 
 
 def _spans(kernels: Sequence[Kernel], kept: Iterable[Node]) -> dict[Node, tuple[int, int]]:

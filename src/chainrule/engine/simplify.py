@@ -26,6 +26,8 @@ def simplify(graph: Graph) -> Graph:
     for node in graph.nodes:
         inputs = tuple([replaced[source] for source in node.inputs])
         fresh = node if inputs == node.inputs else replace(node, inputs=inputs)
+        if node.op is Op.INPUT and node.value is not None:  # an array that the function brought along
+            fresh = replace(node, op=Op.CONSTANT, attributes={}, tracked=False)
         fresh = _folded(_rewritten(fresh))
         replaced[node] = fresh if fresh.op is Op.INPUT else known.setdefault(_key(fresh), fresh)
     return Graph.of([replaced[node] for node in graph.outputs], graph.inputs)

@@ -1,14 +1,24 @@
-"""State by reference: `State` is a tensor that can be assigned, `Parameter` one that backpropagation finds."""
+"""State by reference: `State` is a tensor that can be assigned, `Parameter` one that backpropagation finds.
+
+A compiled program works on a state's value in place. The state lends it an array for that; whoever reads the state
+afterwards gets this very array, which from then on nobody writes to: the program is lent a copy next time.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from chainrule.engine import context
 from chainrule.engine.context import trace_under_way
 from chainrule.engine.dtypes import DType, is_floating
 from chainrule.engine.graph import Node
 from chainrule.engine.tensor import Array, Tensor, asarray, leaf
 from chainrule.errors import DTypeError, ShapeError
+
+_LINE = 64  # bytes of a cache line
 
 
 class State(Tensor):
@@ -25,10 +35,11 @@ class State(Tensor):
         Its path in the network, such as `"0.running_mean"`.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("_lent", "name")
 
     def __init__(self, value: Any, name: str = "") -> None:
         self.name = name
+        self._lent: Array | None = None
         super().__init__(self._leaf(asarray(value).value))
 
     def _leaf(self, value: Array) -> Node:
@@ -41,7 +52,26 @@ class State(Tensor):
     def node(self) -> Node:
         """The node of the value as it is now."""
         trace = trace_under_way.get()
-        return self._node if trace is None else trace.read(self)
+        if trace is not None:
+            return trace.read(self)
+        if self._lent is not None:
+            self._node, self._lent = self._leaf(self._lent), None
+        return self._node
+
+    def lend(self) -> Array:
+        """The array of the value, to be written in place until somebody reads the state."""
+        if self._lent is None:
+            value = self._node.value
+            assert value is not None, "a state always has a value"
+            self._lent = aligned(value)
+            self._node = replace(self._node, value=None)
+        return self._lent
+
+    def look(self) -> Array:
+        """The array of the value, only to be read now, without taking it from the program to which it is lent."""
+        value = self._node.value if self._lent is None else self._lent
+        assert value is not None, "a state always has a value"
+        return value
 
     def assign(self, value: Any) -> None:
         """Take a new value, of the same shape and data type. No gradient flows through an assignment.
@@ -61,11 +91,20 @@ class State(Tensor):
         if trace is not None:
             trace.write(self, new)
         else:
-            self._node = self._leaf(new.value)
+            self._node, self._lent = self._leaf(new.value), None
 
     def __repr__(self) -> str:
         label = f'"{self.name}", ' if self.name else ""
         return super().__repr__().replace("Tensor(", f"{type(self).__name__}({label}", 1)
+
+
+def aligned(value: Array) -> Array:
+    """A writeable copy without gaps that begins at a cache line."""
+    room = np.empty(value.nbytes + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    copy = room[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+    copy[...] = value
+    return copy
 
 
 class Parameter(State):
@@ -100,4 +139,5 @@ class Parameter(State):
     @trainable.setter
     def trainable(self, wanted: bool) -> None:
         self._trainable = wanted
-        self._node = self._leaf(self._node.value if self._node.value is not None else self.value)
+        self._node = self._leaf(self.value)
+        context.modes.changed()

@@ -4,14 +4,14 @@ Arguments become inputs without a value; a parameter or state that is read becom
 assigned an output. So a whole training step, written as ordinary imperative code, is one graph.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chainrule.engine import reference
-from chainrule.engine.context import trace_scope
+from chainrule.engine.context import Mode, relied_on, rely_on, trace_scope
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.graph import Graph, Node
 from chainrule.engine.op import Op
@@ -24,17 +24,18 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class Traced:
     """A traced function: its graph, the states that it reads, and those that it assigns.
 
     The graph's inputs are the arguments, then `reads` in their order; its outputs are the results, then the new values
-    of `writes` in their order.
+    of `writes` in their order. `modes` are the settings that it relied on: it holds only while they stay.
     """
 
     graph: Graph
     arguments: int
     reads: tuple[State, ...]
     writes: tuple[State, ...]
+    modes: tuple[Mode, ...] = ()
 
     def __call__(self, *arguments: Any) -> list[Array]:
         """Run the graph on the reference executor: returns the results and assigns the states."""
@@ -64,6 +65,8 @@ class _Trace:
         """The node of the state as it is now: what was assigned last, or an input."""
         if state not in self.current:
             tracked = isinstance(state, Parameter) and state.trainable
+            if isinstance(state, Parameter):
+                rely_on(state, "trainable", state.trainable)
             node = _symbol(state._node.shape, state._node.dtype, state.name, tracked=tracked, owner=state)
             self.inputs[state] = self.current[state] = node
         return self.current[state]
@@ -78,7 +81,7 @@ def _symbol(shape: tuple[int, ...], dtype: Any, name: str, *, tracked: bool, own
     return Node(Op.INPUT, (), {"name": name}, shape, dtype, here(), None, tracked, owner)
 
 
-def trace(f: Callable[..., Any], *arguments: Any) -> Program:
+def trace(f: Callable[..., Any], *arguments: Any, names: Sequence[str] | None = None) -> Traced:
     """The program that `f` is for arguments of these shapes and data types.
 
     Parameters
@@ -87,6 +90,8 @@ def trace(f: Callable[..., Any], *arguments: Any) -> Program:
         Takes tensors, returns a tensor or a tuple of tensors; may read and assign states.
     *arguments
         Tensors or arrays; only their shapes and data types count.
+    names
+        What the arguments are called in the text of the graph; by default as `f` calls them.
 
     Raises
     ------
@@ -94,13 +99,19 @@ def trace(f: Callable[..., Any], *arguments: Any) -> Program:
         Where `f` needs a number: a Python branch on a tensor, `float(x)`, NumPy on a tensor.
     """
     recorder = _Trace()
-    names = f.__code__.co_varnames if hasattr(f, "__code__") else ()
+    if names is None:
+        names = f.__code__.co_varnames[: f.__code__.co_argcount] if hasattr(f, "__code__") else ()
     symbols = []
     for i, argument in enumerate(map(asarray, arguments)):
         name = names[i] if i < len(names) else f"argument{i}"
         symbols.append(_symbol(argument.shape, argument.dtype, name, tracked=is_floating(argument.dtype)))
-    with trace_scope(recorder):
-        returned = f(*map(Tensor, symbols))
+    modes: dict[tuple[int, str], Mode] = {}
+    token = relied_on.set(modes)
+    try:
+        with trace_scope(recorder):
+            returned = f(*map(Tensor, symbols))
+    finally:
+        relied_on.reset(token)
     results = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
     for result in results:
         if not isinstance(result, Tensor):
@@ -109,7 +120,7 @@ def trace(f: Callable[..., Any], *arguments: Any) -> Program:
     graph = Graph.of(
         [*(_node(result, recorder) for result in results), *writes.values()], [*symbols, *recorder.inputs.values()]
     )
-    return Program(graph, len(symbols), tuple(recorder.inputs), tuple(writes))
+    return Traced(graph, len(symbols), tuple(recorder.inputs), tuple(writes), tuple(modes.values()))
 
 
 def _node(result: Tensor, recorder: _Trace) -> Node:

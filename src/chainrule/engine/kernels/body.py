@@ -1,104 +1,56 @@
-"""The inside of a kernel: the expressions of one point of the domain, written as LLVM code.
+"""The inside of a kernel: the expressions of one point of the domain, or of a vector of neighbours, as LLVM code.
 
-Axes over which every array goes on without a gap are joined, so that loops are few and long. Each expression is
-written once for a point, however often it is used.
+Each expression is written once for a point, however often it is used. What is the same for all lanes of a vector is
+computed once, as a single value, and spread out where it meets what is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from chainrule.engine.code import MEMORY, REGISTER, Code, Kind
-from chainrule.engine.dtypes import bool_
+from chainrule.engine.code import MEMORY, Code, Kind
+from chainrule.engine.dtypes import int32, int64
 from chainrule.engine.graph import Node, Shape
 from chainrule.engine.instructions import instruction
-from chainrule.engine.kernel import Access, Apply, Expression, Gather, Load, Number, Words
-from chainrule.engine.kernels.philox import random_word
-
-SIGNATURE = [("i64", "thread"), ("i64", "threads")]
+from chainrule.engine.kernel import Access, Apply, Expression, Gather, Load, Number, Words, parts
+from chainrule.engine.kernels.philox import random_words
+from chainrule.engine.kernels.vector import Vector, read, read_apart, spread, write, write_apart
+from chainrule.engine.philox import WORDS
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """Neighbouring axes of a domain walked as one: how many points, and the last of them, whose stride is theirs."""
+class View:
+    """An array that a kernel sees in part: where element 0 of its points stands, and the strides of the domain."""
 
-    extent: int
-    last: int
-
-
-def joined(domain: Shape, strides: Sequence[Shape], begin: int = 0, end: int | None = None) -> list[Axis]:
-    """The axes from `begin` to `end` of a domain, joined where all `strides` allow it."""
-    axes: list[Axis] = []
-    for axis in range(begin, len(domain) if end is None else end):
-        length = domain[axis]
-        if length == 1:
-            continue
-        if axes and all(each[axes[-1].last] == each[axis] * length for each in strides):
-            axes[-1] = Axis(axes[-1].extent * length, axis)
-        else:
-            axes.append(Axis(length, axis))
-    return axes or [Axis(1, -1)]
+    pointer: str
+    strides: Shape
 
 
-def strides_of(expressions: Iterable[Expression]) -> list[Shape]:
-    """The strides of everything that the expressions read."""
-    found, seen, stack = [], set(), list(expressions)
-    while stack:
-        expression = stack.pop()
-        if id(expression) in seen:
-            continue
-        seen.add(id(expression))
-        match expression:
-            case Load(access=access):
-                found.append(access.strides)
-            case Gather(access=access, index=index):
-                found.append(access.strides)
-                stack.append(index)
-            case Apply(inputs=inputs):
-                stack.extend(inputs)
-            case Words(key=key, counter=counter, strides=strides):
-                found.append(strides)
-                stack.extend((key, counter))
-    return found
-
-
-@contextmanager
-def loops(code: Code, axes: Sequence[Axis], first: tuple[str, str] | None = None) -> Iterator[dict[int, str]]:
-    """Nested loops over `axes`, the first of them over the range `first`; gives the index of each by its last axis."""
-    with ExitStack() as stack:
-        indices = {}
-        for number, axis in enumerate(axes):
-            start, stop = first if first and number == 0 else ("0", str(axis.extent))
-            indices[axis.last] = stack.enter_context(code.loop(start, stop))
-        yield indices
-
-
-def share(code: Code, extent: int) -> tuple[str, str]:
-    """The part of `range(extent)` that this thread does."""
-    begin = code.let(f"mul i64 %thread, {extent}")
-    after = code.let("add i64 %thread, 1")
-    finish = code.let(f"mul i64 {after}, {extent}")
-    return code.let(f"sdiv i64 {begin}, %threads"), code.let(f"sdiv i64 {finish}, %threads")
+Arrays = Mapping[Node, View | str]
 
 
 class Body:
-    """The code of one point.
+    """The code of one point, or of a vector of them.
 
     Parameters
     ----------
     code
         The function.
     arrays
-        The parameter that points to each array.
+        Where each array is: the name of a pointer, or a view.
     indices
         The index of each axis of the domain that has one, by number.
+    vector
+        Neighbours along one axis that are computed together; None: a single point.
     """
 
-    def __init__(self, code: Code, arrays: dict[Node, str], indices: dict[int, str]) -> None:
-        self.code, self.arrays, self.indices = code, arrays, indices
-        self._values: dict[int, str] = {}
+    def __init__(self, code: Code, arrays: Arrays, indices: Mapping[int, str], vector: Vector | None = None) -> None:
+        self.code, self.arrays, self.indices, self.vector = code, arrays, indices, vector
+        self._values: dict[tuple[int, bool], str] = {}
+        self._uniform: dict[int, bool] = {}
+
+    # --- Addresses ---
 
     def place(self, offset: int, strides: Shape) -> str:
         """`offset + sum(index * stride)` as an i64."""
@@ -110,79 +62,159 @@ class Body:
         return total
 
     def address(self, access: Access) -> str:
-        """The address of an element."""
+        """The address of the (first) element."""
+        where = self.arrays[access.array]
         kind = MEMORY[access.array.dtype]
-        return self.code.element(kind, self.arrays[access.array], self.place(access.offset, access.strides))
+        if isinstance(where, View):
+            return self.code.element(kind, where.pointer, self.place(0, where.strides))
+        return self.code.element(kind, where, self.place(access.offset, access.strides))
 
-    def store(self, access: Access, value: str) -> None:
-        """Put a value into an array."""
-        write(self.code, Kind(access.array.dtype), value, self.address(access))
+    def _step(self, access: Access) -> int:
+        """The stride from lane to lane."""
+        where = self.arrays[access.array]
+        assert self.vector is not None
+        return (where.strides if isinstance(where, View) else access.strides)[self.vector.axis]
+
+    # --- Values ---
+
+    def kind(self, expression: Expression) -> Kind:
+        """The kind of the value of an expression here."""
+        return Kind(expression.dtype, self.vector.count if self.vector else 0)
 
     def value(self, expression: Expression) -> str:
-        """The value of an expression here."""
-        if id(expression) not in self._values:
-            self._values[id(expression)] = self._write(expression)
-        return self._values[id(expression)]
+        """The value of an expression, in as many lanes as the body has."""
+        if self.vector is None or not self._is_uniform(expression):
+            return self._value(expression, False)
+        if isinstance(expression, Number):
+            return self.kind(expression).constant(expression.value)
+        key = (id(expression), True)
+        if key not in self._values:
+            self._values[key] = spread(self.code, self.kind(expression), self._value(expression, False))
+        return self._values[key]
+
+    def single(self, expression: Expression) -> str:
+        """The value of an expression that is the same in every lane."""
+        assert self.vector is None or self._is_uniform(expression)
+        return self._value(expression, False)
+
+    def store(self, access: Access, value: str) -> None:
+        """Put a value (of the array's kind) into an array."""
+        kind, address = Kind(access.array.dtype), self.address(access)
+        if self.vector is None or self._step(access) == 1:
+            write(self.code, kind, value, address, self.vector)
+        else:
+            write_apart(self.code, kind, value, address, self._step(access), self.vector)
+
+    def _is_uniform(self, expression: Expression) -> bool:
+        if id(expression) not in self._uniform:
+            assert self.vector is not None
+            axis = self.vector.axis
+            self._uniform[id(expression)] = not any(strides[axis] for strides in self._strides([expression]))
+        return self._uniform[id(expression)]
+
+    def _strides(self, expressions: Iterable[Expression]) -> Iterable[Shape]:
+        for access, strides in strides_by_access(expressions):
+            where = self.arrays[access.array] if access else None
+            yield where.strides if isinstance(where, View) else strides
+
+    def _value(self, expression: Expression, wide: bool) -> str:
+        key = (id(expression), wide)
+        if key not in self._values:
+            self._values[key] = self._write(expression)
+        return self._values[key]
 
     def _write(self, expression: Expression) -> str:
+        uniform = self.vector is None or self._is_uniform(expression)
+        lanes = None if uniform else self.vector
+        kind = Kind(expression.dtype, lanes.count if lanes else 0)
         match expression:
             case Number():
-                return Kind(expression.dtype).constant(expression.value)
-            case Load():
-                return read(self.code, Kind(expression.dtype), self.address(expression.access))
+                return kind.constant(expression.value)
+            case Load(access=access):
+                address = self.address(access)
+                if lanes is None or self._step(access) == 1:
+                    return read(self.code, Kind(expression.dtype), address, lanes)
+                return read_apart(self.code, Kind(expression.dtype), address, self._step(access), lanes)
             case Gather():
-                return self._gather(expression)
+                return self._gather(expression, lanes)
             case Words():
-                number = self.place(expression.offset, expression.strides)
-                return random_word(self.code, self.value(expression.key), self.value(expression.counter), number)
+                counted = self.place(expression.offset, expression.strides)
+                step = expression.strides[lanes.axis] if lanes else 0
+                key, counter = self.single(expression.key), self.single(expression.counter)
+                # The index along the vector is a multiple of its lanes; the other terms are checked here.
+                apart = [stride for axis, stride in enumerate(expression.strides) if not lanes or axis != lanes.axis]
+                aligned = all(each % WORDS == 0 for each in (expression.offset, *apart))
+                count = lanes.count if lanes else 0
+                return random_words(self.code, key, counter, counted, step, count, aligned=aligned)
             case Apply():
-                inputs = tuple([self.value(source) for source in expression.inputs])
-                kind = Kind(expression.inputs[-1].dtype)
+                read_value = self.single if uniform else self.value
+                inputs = tuple([read_value(source) for source in expression.inputs])
+                kind = Kind(expression.inputs[-1].dtype, lanes.count if lanes else 0)
                 return instruction(expression.op, self.code, kind, inputs, expression.attributes)
 
-    def _gather(self, gather: Gather) -> str:
-        index, _ = checked_index(self.code, self.index(gather.index), gather.size, gather.node)
-        start = self.place(gather.access.offset, gather.access.strides)
-        far = self.code.let(f"mul nsw i64 {index}, {gather.stride}")
-        element = self.code.let(f"add nsw i64 {start}, {far}")
+    def _gather(self, gather: Gather, lanes: Vector | None) -> str:
+        """An element at a computed place: one index for all lanes, or an index for each."""
         kind = Kind(gather.dtype)
-        if gather.size:
-            address = self.code.element(MEMORY[gather.dtype], self.arrays[gather.access.array], element)
-            return read(self.code, kind, address)
-        return kind.constant(0)
+        if not gather.size:
+            return Kind(gather.dtype, lanes.count if lanes else 0).constant(0)
+        one_index = lanes is None or self._is_uniform(gather.index)
+        number = self.single(gather.index) if one_index else self.value(gather.index)
+        wide = Kind(int64, 0 if one_index or lanes is None else lanes.count)
+        number = _as_int64(self.code, wide, gather.index, number)
+        index, _ = checked_index(self.code, number, gather.size, gather.node, wide, lanes)
+        start = self.place(gather.access.offset, gather.access.strides)
+        stride = wide.integer(gather.stride)
+        far = self.code.let(f"mul nsw {wide.type} {index}, {stride}")
+        base = self.arrays[gather.access.array]
+        assert isinstance(base, str), "what is gathered from is seen whole"
+        base = self.code.element(MEMORY[gather.dtype], base, start)
+        if lanes is None or (one_index and gather.access.strides[lanes.axis] == 1):
+            return read(self.code, kind, self.code.element(MEMORY[gather.dtype], base, far), lanes)
+        if one_index:
+            address = self.code.element(MEMORY[gather.dtype], base, far)
+            return read_apart(self.code, kind, address, gather.access.strides[lanes.axis], lanes)
+        step = gather.access.strides[lanes.axis]
+        return read_apart(self.code, kind, base, step, lanes, far)
 
-    def index(self, expression: Expression) -> str:
-        """An integer expression as an i64."""
-        value = self.value(expression)
-        return value if expression.dtype.itemsize == 8 else self.code.let(f"sext i32 {value} to i64")
+
+def _as_int64(code: Code, wide: Kind, expression: Expression, name: str) -> str:
+    if expression.dtype == int64:
+        return name
+    return code.let(f"sext {Kind(int32, wide.lanes).type} {name} to {wide.type}")
 
 
-def checked_index(code: Code, index: str, size: int, node: Node) -> tuple[str, str]:
+def checked_index(
+    code: Code, index: str, size: int, node: Node, kind: Kind, vector: Vector | None = None
+) -> tuple[str, str]:
     """An index from `-size` on, made to count from 0; any other becomes 0 and is told to the program's status.
 
     Gives the index, and whether it was right.
     """
-    below = code.let(f"icmp slt i64 {index}, 0")
-    moved = code.let(f"add i64 {index}, {size}")
-    counted = code.let(f"select i1 {below}, i64 {moved}, i64 {index}")
-    right = code.let(f"icmp ult i64 {counted}, {size}")
-    slot = code.failure_slot(node)
-    before = code.get("i1", slot)
-    wrong = code.let(f"xor i1 {right}, true")
-    code.set("i1", slot, code.let(f"or i1 {before}, {wrong}"))
-    return code.let(f"select i1 {right}, i64 {counted}, i64 0"), right
+    below = code.let(f"icmp slt {kind.type} {index}, {kind.integer(0)}")
+    moved = code.let(f"add {kind.type} {index}, {kind.integer(size)}")
+    counted = code.let(f"select {kind.mask} {below}, {kind.type} {moved}, {kind.type} {index}")
+    right = code.let(f"icmp ult {kind.type} {counted}, {kind.integer(size)}")
+    code.fail_unless(node, kind, right, vector.used if vector and kind.lanes else None)
+    safe = code.let(f"select {kind.mask} {right}, {kind.type} {counted}, {kind.type} {kind.integer(0)}")
+    return safe, right
 
 
-def read(code: Code, kind: Kind, address: str) -> str:
-    """The value at an address."""
-    if kind.dtype == bool_:
-        return code.let(f"icmp ne i8 {code.let(f'load i8, ptr {address}')}, 0")
-    return code.let(f"load {kind.type}, ptr {address}")
+def strides_by_access(expressions: Iterable[Expression]) -> list[tuple[Access | None, Shape]]:
+    """Everything that the expressions read, with its strides; random words stand without an array."""
+    found: list[tuple[Access | None, Shape]] = []
+    for part in parts(*expressions):
+        if isinstance(part, Load | Gather):
+            found.append((part.access, part.access.strides))
+        elif isinstance(part, Words):
+            found.append((None, part.strides))
+    return found
 
 
-def write(code: Code, kind: Kind, value: str, address: str) -> None:
-    """Put a value at an address."""
-    if kind.dtype == bool_:
-        code.do(f"store i8 {code.let(f'zext i1 {value} to i8')}, ptr {address}")
-    else:
-        code.do(f"store {REGISTER[kind.dtype]} {value}, ptr {address}")
+def index_of(body: Body, expression: Expression) -> str:
+    """An integer expression as an i64."""
+    return _as_int64(body.code, Kind(int64), expression, body.single(expression))
+
+
+def strides_of(expressions: Iterable[Expression]) -> list[Shape]:
+    """The strides of everything that the expressions read."""
+    return [strides for _, strides in strides_by_access(expressions)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import DType, int64
-from chainrule.engine.graph import Node
 from chainrule.engine.instructions import INSTRUCTIONS
 from chainrule.engine.kernel import Running, Scatter, Sorting, contiguous
-from chainrule.engine.kernels.body import Axis, Body, checked_index, loops, read, write
+from chainrule.engine.kernels.body import Arrays, Body, checked_index, index_of
+from chainrule.engine.kernels.vector import read, write
+from chainrule.engine.kernels.walk import Axis, loops
 from chainrule.engine.op import Op
-
-Arrays = dict[Node, str]
 
 
 def write_scatter(code: Code, scatter: Scatter, arrays: Arrays) -> None:
@@ -18,6 +17,7 @@ def write_scatter(code: Code, scatter: Scatter, arrays: Arrays) -> None:
     node, kind = scatter.node, Kind(scatter.node.dtype)
     axis, rank = node.attributes["axis"], len(node.inputs[1].shape)
     goal = arrays[node]
+    assert isinstance(goal, str), "what is scattered to is seen whole"
     with code.loop("0", str(node.size)) as place:
         write(code, kind, kind.constant(0), code.element(MEMORY[node.dtype], goal, place))
     strides = contiguous(node.shape)
@@ -25,7 +25,7 @@ def write_scatter(code: Code, scatter: Scatter, arrays: Arrays) -> None:
     steps = (*strides[:axis], *[0] * rank, *strides[axis + 1 :])
     with loops(code, _each(scatter.domain)) as indices:
         body = Body(code, arrays, indices)
-        index, right = checked_index(code, body.index(scatter.index), node.shape[axis], node)
+        index, right = checked_index(code, index_of(body, scatter.index), node.shape[axis], node, Kind(int64))
         value = body.value(scatter.value)
         with code.when(right):
             far = code.let(f"mul nsw i64 {index}, {along}")

@@ -1,0 +1,200 @@
+"""A compiled program: the traced graph, its kernels, its memory, and the native step that runs them.
+
+Comes in: a traced function. Goes out: something that can be called with arrays, that reads and assigns states in place,
+and that shows every stage it went through.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.dtypes import DType
+from chainrule.engine.emit import STEP, Module, emit
+from chainrule.engine.fuse import fuse, owned
+from chainrule.engine.graph import Graph, Node, Shape
+from chainrule.engine.kernel import Kernel
+from chainrule.engine.memory import Plan, ordered, plan
+from chainrule.engine.native import Native, optimised_text
+from chainrule.engine.simplify import simplify
+from chainrule.engine.state import State, aligned
+from chainrule.engine.target import Target, host
+from chainrule.engine.team import Team, team
+from chainrule.engine.trace import Traced
+from chainrule.errors import ArgumentError, DTypeError, ShapeError
+
+Array = np.ndarray[Any, Any]
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+class Program:
+    """A traced function as machine code.
+
+    Parameters
+    ----------
+    traced
+        What to compile.
+    target
+        For which processor; by default this one.
+
+    Attributes
+    ----------
+    graph
+        The simplified graph.
+    kernels
+        What is computed together, in the order of the step.
+    plan
+        Where every array lives.
+    module
+        The LLVM module, before LLVM's own passes.
+    """
+
+    def __init__(self, traced: Traced, target: Target | None = None) -> None:
+        self.traced, self.target = traced, target or host()
+        self.graph: Graph = owned(simplify(traced.graph))
+        inputs = dict(zip(traced.reads, self.graph.inputs[traced.arguments :], strict=True))
+        results = len(self.graph.outputs) - len(traced.writes)
+        states = [inputs[state] for state in traced.writes]
+        self.kernels: tuple[Kernel, ...] = ordered(fuse(self.graph), self.graph, results, states)
+        self.plan: Plan = plan(self.kernels, self.graph, results, states)
+        self.module: Module = emit(self.kernels, self.plan, self.target)
+        self._results = tuple((node.shape, node.dtype) for node in self.graph.outputs[:results])
+        self._arguments = tuple((node.shape, node.dtype) for node in self.graph.inputs[: traced.arguments])
+        self._run = _Run(self)
+
+    @cached_property
+    def native(self) -> Native:
+        """The machine code."""
+        return Native(self.module.text, self.target)
+
+    @property
+    def llvm_ir(self) -> str:
+        """The module after LLVM's passes, as text."""
+        return optimised_text(self.module.text, self.target)
+
+    def holds(self) -> bool:
+        """Whether all settings are still as they were when the function was traced."""
+        return all(getattr(owner, name) == value for owner, name, value in self.traced.modes)
+
+    def __call__(self, *arguments: Any) -> list[Array]:
+        """Run the step on arrays of the traced shapes and data types: returns the results and assigns the states."""
+        return self._run(arguments)
+
+
+class _Run:
+    """What a program holds in memory while it can be called: table of pointers, arena, scratch, states."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        traced, plan_ = program.traced, program.plan
+        self.states = traced.reads
+        self.written = [state in set(traced.writes) for state in traced.reads]
+        self.held: list[Array | None] = [None] * len(traced.reads)
+        first_result = 1 + len(program.graph.inputs)
+        self.first_state, self.first_result = 1 + traced.arguments, first_result
+        self.constants = [aligned(_value(node)) for node in plan_.constants]
+        self.table = np.zeros(first_result + len(program._results) + len(self.constants), np.int64)
+        self.table[first_result + len(program._results) :] = [each.ctypes.data for each in self.constants]
+        self.arena = aligned(np.zeros(max(1, plan_.arena), np.uint8))
+        self.table[0] = self.arena.ctypes.data
+        self.status = np.zeros(max(1, len(program.module.sites)), np.int64)
+        self.job = np.zeros(4, np.int64)
+        self.job[0], self.job[2] = self.table.ctypes.data, self.status.ctypes.data
+        self.scratch = np.zeros(0, np.uint8)
+        self.team: Team | None = None
+        self.entry: Any = None
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Array]:
+        kept = [
+            fitting(argument, shape, dtype, number)
+            for number, (argument, (shape, dtype)) in enumerate(zip(arguments, self.program._arguments, strict=True))
+        ]
+        table = self.table
+        for slot, array in enumerate(kept, 1):
+            table[slot] = address_of(array)
+        results = [np.empty(shape, dtype) for shape, dtype in self.program._results]
+        for slot, array in enumerate(results, self.first_result):
+            table[slot] = address_of(array)
+        self.bind_states()
+        self.start()
+        self.check()
+        return results
+
+    def bind_states(self) -> None:
+        """Point at the states' arrays as they are now."""
+        held = self.held
+        for number, state in enumerate(self.states):
+            if self.written[number]:
+                if state._lent is None or state._lent is not held[number]:
+                    held[number] = state.lend()
+                    self.table[self.first_state + number] = address_of(held[number])
+            else:
+                value = state.look()
+                if value is not held[number]:
+                    held[number] = contiguous(value)
+                    self.table[self.first_state + number] = address_of(held[number])
+
+    def start(self) -> None:
+        """Run the native step."""
+        if self.entry is None:
+            self.address = self.program.native.address(STEP)
+            self.entry = _ENTRY(self.address)
+        if self.program.module.is_alone:
+            self._make_room(1, 0)
+            self.entry(self.job.ctypes.data, 0, 1)
+        else:
+            crew = team()
+            if crew is not self.team:
+                self._make_room(crew.size, crew.memory)
+                self.team = crew
+            crew.run(self.address, self.job.ctypes.data)
+
+    def _make_room(self, threads: int, memory: int) -> None:
+        needed = threads * self.program.module.scratch
+        if self.scratch.nbytes < needed:
+            self.scratch = aligned(np.zeros(needed, np.uint8))
+            self.job[3] = self.scratch.ctypes.data
+        self.job[1] = memory
+
+    def check(self) -> None:
+        """Raise what the native code could not."""
+        if self.program.module.sites and self.status.any():
+            node = self.program.module.sites[int(np.argmax(self.status != 0))]
+            self.status[:] = 0
+            source = node.inputs[0]
+            axis = node.attributes["axis"]
+            length = node.shape[axis] if node.op.value == "scatter_add" else source.shape[axis]
+            raise ArgumentError(f"{node.provenance}: an index is out of bounds for axis {axis} of length {length}.")
+
+
+def fitting(argument: Any, shape: Shape, dtype: DType, number: int) -> Array:
+    """An argument as an array without gaps."""
+    array = argument if isinstance(argument, np.ndarray) else np.asarray(argument)
+    if array.shape != shape:
+        raise ShapeError(f"argument {number} has the shape {array.shape}, but the program was made for {shape}.")
+    if array.dtype != dtype:
+        raise DTypeError(f"argument {number} is {array.dtype.name}, but the program was made for {dtype.name}.")
+    return contiguous(array)
+
+
+def contiguous(array: Array) -> Array:
+    """The array itself if it has no gaps, else a copy."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
+
+
+def address_of(array: Array | None) -> int:
+    """Where an array begins."""
+    assert array is not None
+    return int(array.__array_interface__["data"][0])
+
+
+def _value(node: Node) -> Array:
+    assert node.value is not None
+    return node.value
+
+
+__all__ = ["Program", "State"]

@@ -1,0 +1,54 @@
+"""How much work a kernel is: a rough count of cycles, from which follows whether threads share it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from chainrule.engine.kernel import Apply, Contraction, Expression, Gather, Kernel, Loop, Reduction, Sorting, Words
+from chainrule.engine.kernel import parts as parts_of
+from chainrule.engine.op import Op
+from chainrule.engine.target import Target
+
+SMALL = 4000  # cycles below which a second thread costs more than it saves: the threads meet twice
+
+_CYCLES = dict.fromkeys([Op.DIV, Op.SQRT], 4) | dict.fromkeys([Op.FLOOR_DIVIDE, Op.REMAINDER], 20)
+_CYCLES |= dict.fromkeys([Op.EXP, Op.LOG, Op.TANH, Op.SIGMOID, Op.ERF, Op.EXPM1, Op.LOG1P, Op.SIN, Op.COS], 12)
+_CYCLES |= dict.fromkeys([Op.POW, Op.TAN, Op.ATAN2, Op.NEXTAFTER, Op.ASIN, Op.ACOS, Op.ATAN, Op.SINH, Op.COSH], 40)
+
+
+def is_small(kernel: Kernel, target: Target) -> bool:
+    """Whether one thread does the kernel best: it is little work, or goes from element to element."""
+    return not isinstance(kernel, Loop | Reduction | Contraction) or cycles(kernel, target) < SMALL
+
+
+def cycles(kernel: Kernel, target: Target) -> float:
+    """About how many cycles one thread needs."""
+    match kernel:
+        case Loop():
+            return math.prod(kernel.domain) * _of_point([store.value for store in kernel.stores], target)
+        case Reduction():
+            return math.prod(kernel.domain) * (_of_point([kernel.value], target) + 1 / target.lanes(4))
+        case Contraction():
+            depth = kernel.node.inputs[0].shape[-1]
+            products = kernel.node.size * depth / (2 * target.lanes(kernel.node.dtype.itemsize))
+            return products + kernel.node.size * _of_point([store.value for store in kernel.stores], target)
+        case Sorting():
+            count = max(2, kernel.domain[-1])
+            return math.prod(kernel.domain) * math.log2(count) * 10
+        case _:
+            return math.prod(kernel.domain) * 4.0
+
+
+def _of_point(values: Sequence[Expression], target: Target) -> float:
+    """Cycles for one point, when a vector of them is done at a time."""
+    found = 0.0
+    for part in parts_of(*values):
+        match part:
+            case Apply():
+                found += _CYCLES.get(part.op, 0.5)
+            case Gather() | Words():
+                found += 8
+            case _:
+                found += 0.5
+    return (found + len(values)) / target.lanes(4)
