@@ -29,23 +29,17 @@ VECTORS = {
 }
 
 
-def jax64():
-    """JAX with float64 switched on, for results that are computed live."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    return jax
-
-
 @pytest.mark.parametrize("name", SCALARS)
 def test_gradients_and_hessians_agree_with_jax(name: str, oracle) -> None:
     f = SCALARS[name]
 
     def compute() -> dict[str, np.ndarray]:
-        jax = jax64()
-        value, (by_x, by_w) = jax.value_and_grad(lambda x, w: f(jax.numpy, x, w), (0, 1))(X, W)
-        hessian = jax.hessian(lambda x: f(jax.numpy, x, W))(X)
-        mixed = jax.jacobian(jax.grad(lambda x, w: f(jax.numpy, x, w), 0), 1)(X, W)
+        import jax
+
+        with jax.enable_x64(True):
+            value, (by_x, by_w) = jax.value_and_grad(lambda x, w: f(jax.numpy, x, w), (0, 1))(X, W)
+            hessian = jax.hessian(lambda x: f(jax.numpy, x, W))(X)
+            mixed = jax.jacobian(jax.grad(lambda x, w: f(jax.numpy, x, w), 0), 1)(X, W)
         return {"value": value, "x": by_x, "w": by_w, "hessian": hessian, "mixed": mixed}
 
     expected = oracle(name, compute)
@@ -69,14 +63,15 @@ def test_jacobians_and_their_products_agree_with_jax(name: str, oracle) -> None:
     upstream = rng.standard_normal(f(cr, cr.asarray(X), cr.asarray(W)).shape)
 
     def compute() -> dict[str, np.ndarray]:
-        jax = jax64()
+        import jax
 
         def g(x, w):
             return f(jax.numpy, x, w)
 
-        output, moved = jax.jvp(g, (X, W), (along_x, along_w))
-        by_x, by_w = jax.vjp(g, X, W)[1](upstream)
-        jacobians = {"jacobian x": jax.jacobian(g)(X, W), "jacobian w": jax.jacobian(g, 1)(X, W)}
+        with jax.enable_x64(True):
+            output, moved = jax.jvp(g, (X, W), (along_x, along_w))
+            by_x, by_w = jax.vjp(g, X, W)[1](upstream)
+            jacobians = {"jacobian x": jax.jacobian(g)(X, W), "jacobian w": jax.jacobian(g, 1)(X, W)}
         return {"output": output, "moved": moved, "x": by_x, "w": by_w, **jacobians}
 
     expected = oracle(f"vector {name}", compute)
