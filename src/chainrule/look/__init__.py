@@ -1,0 +1,3 @@
+"""Looking inside: what a step did and why, as text, pages, formulas and data."""
+
+from chainrule.look.explaining.explain import explain as explain

@@ -1,0 +1,348 @@
+"""An explanation: the four phases of one step as values, and the questions that can be asked of it.
+
+It holds the step in the network's own data type, whose numbers the views show, and makes it once more in float64 when
+a question needs more digits than that: paths, contributions of examples, numeric checks, the decrease of the loss.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.graph import Node
+from chainrule.engine.state import Parameter
+from chainrule.engine.tensor import Tensor
+from chainrule.errors import ArgumentError, GradientError
+from chainrule.look.explaining import latex, lines, page, schema
+from chainrule.look.explaining.examples import Examples, contributions_by_row, coupling_parts
+from chainrule.look.explaining.flow import Error, error_of
+from chainrule.look.explaining.formulas import LossStory, story_of
+from chainrule.look.explaining.meaning import names_of
+from chainrule.look.explaining.numeric import Check, checked, replay
+from chainrule.look.explaining.parts import Part, parts_of
+from chainrule.look.explaining.path import Tree, Unfolding
+from chainrule.look.explaining.recording import Recording, record
+from chainrule.look.explaining.sensitivity import Sensitivity
+from chainrule.look.explaining.story import LayerStory, stories_of
+from chainrule.look.explaining.terminal import explanation_lines
+from chainrule.look.explaining.update import Update, moves_of
+from chainrule.nn.losses import Loss
+from chainrule.nn.module import Module
+from chainrule.nn.optimizers import Optimizer
+
+Array = np.ndarray[Any, Any]
+Index = int | tuple[int, ...]
+
+
+class Explanation:
+    """One training step, taken apart; made by `chainrule.look.explain`.
+
+    `print(explanation)` gives plain text of 80 columns, `explanation.show()` the same in colour; a notebook shows it
+    by itself.
+
+    Attributes
+    ----------
+    layers
+        What every layer received and produced, and how the error went back through it, in the order of the forward
+        pass; the last record is the loss.
+    loss
+        The loss: formula, numbers, value.
+    update
+        What the optimizer would do, and what that would do to the loss.
+    checks
+        With `check=True` the numeric gradients beside the exact ones; else empty.
+    training
+        Whether the network was in training mode.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        x: Array,
+        y: Array,
+        loss: Loss,
+        optimizer: Optimizer,
+        assumed: bool,
+        recording: Recording,
+        check: bool,
+    ) -> None:
+        self.net, self.x, self.y = net, x, y
+        self.training = net.training
+        self._loss, self._recording = loss, recording
+        # The values of this moment: what is asked later is answered about the step as it was explained.
+        self._values = dict(recording.states)
+        self._modes = {module: module.training for module in net.named_modules().values()}
+        self._parts = parts_of(recording)
+        self._names = names_of(recording, self._parts)
+        self._error = error_of(recording.nodes, recording.loss)
+        self.layers: tuple[LayerStory, ...] = stories_of(self._parts, self._error, self._names)
+        self.loss: LossStory = story_of(loss, recording, self._parts[-1])
+        self.update: Update = self._updated(optimizer, assumed)
+        self.checks: tuple[Check, ...] = tuple(self._checked()) if check else ()
+
+    # --- Questions ---
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """The gradient of every trained parameter that the loss depends on, by path."""
+        return {parameter.name: gradient for parameter, gradient in self._parameter_gradients().items()}
+
+    def gradient_of(self, path: str, call: int | None = None) -> Array:
+        """The gradient of the loss for a parameter, for what a layer produced, or for the input.
+
+        Parameters
+        ----------
+        path
+            A parameter (`"0.weight"`), a layer (`"0"`: the gradient that arrives at its output), or `"x"`.
+        call
+            Which call, from 0, of a layer that was called several times.
+
+        Raises
+        ------
+        ArgumentError
+            For an unknown path, with the nearest, or a layer called several times without `call`.
+        GradientError
+            If no gradient flows there.
+        """
+        parameters = self._parameters()
+        if path in parameters:
+            return self._parameter_gradients()[self._trained(path)]
+        if path == "x":
+            return self.sensitivity().gradient
+        calls = [each for each in self._recording.calls if each.path == path]
+        if not calls:
+            known = [*parameters, *dict.fromkeys(each.path for each in self._recording.calls if each.path), "x"]
+            raise ArgumentError(f'there is no layer or parameter "{path}"{_nearest(path, known)}')
+        if call is None and len(calls) > 1:
+            raise ArgumentError(f'"{path}" was called {len(calls)} times; say which with call=0 to {len(calls) - 1}.')
+        if not 0 <= (call or 0) < len(calls):
+            raise ArgumentError(f'"{path}" was called {len(calls)} times, counted from 0; there is no call {call}.')
+        produced = calls[call or 0].produced
+        found = [self._error.arrived[tensor.node] for tensor in produced if tensor.node in self._error.arrived]
+        if not found:
+            raise GradientError(f'no gradient arrives at "{path}": nothing before it is trained, or the loss is blind.')
+        return found[0]
+
+    def path(self, parameter: str, index: Index, *, breadth: int = 3, most: int = 24) -> Tree:
+        """Why one weight's gradient is what it is: the chain rule unfolded from the loss to this weight.
+
+        Parameters
+        ----------
+        parameter
+            Its path, such as `"0.weight"`.
+        index
+            The element; negative numbers count from the end.
+        breadth
+            At most so many branches at a place; the rest of each sum is one number.
+        most
+            How many places are opened, those with the largest contributions first.
+
+        Raises
+        ------
+        ArgumentError
+            For an unknown parameter, with the nearest, or an index out of range.
+        GradientError
+            If the parameter is frozen, or the loss does not depend on it.
+        """
+        for name, value in (("breadth", breadth), ("most", most)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ArgumentError(f"path: {name} must be a whole number from 1, but is {value!r}.")
+        wanted, place, node = self._element(parameter, index)
+        wide = self._wide
+        unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place)
+        root = unfolding.tree(breadth, most)
+        gradient = float(wide.error.arrived[node][place])
+        value = float(self._values[wanted][place])
+        return Tree(wanted.name, place, value, gradient, root, unfolding.dead_end())
+
+    def examples(self, parameter: str, index: Index) -> Examples:
+        """Which examples of the batch pushed a weight, up and down.
+
+        Raises
+        ------
+        ArgumentError, GradientError
+            As `path`; also if the guesses do not have one row an example.
+        """
+        wanted, place, node = self._element(parameter, index)
+        wide = self._wide
+        unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place)
+        rows = wide.recording.x.shape[0]
+        found = contributions_by_row(wide.parts[-1], wide.error, unfolding.change, rows)
+        if found is None:
+            shape = wide.recording.guess.shape
+            raise ArgumentError(f"examples: x has {rows} rows, but the guesses have the shape {shape}: not one a row.")
+        flow = wide.error.passed_by(wide.parts[-1].nodes, node)
+        direct = 0.0 if flow is None else float(flow[place])
+        gradient = float(wide.error.arrived[node][place])
+        return Examples(wanted.name, place, found, direct, gradient, coupling_parts(wide.recording, wide.parts))
+
+    def sensitivity(self) -> Sensitivity:
+        """The gradient of the loss for the input, for images as a picture.
+
+        Raises
+        ------
+        GradientError
+            If the input holds integers, which cannot be moved a little.
+        """
+        node = self._recording.x.node
+        if node not in self._error.arrived:
+            reason = "holds integers" if node.dtype.kind in "ib" else "does not reach the loss"
+            raise GradientError(f"there is no sensitivity: the input {reason}. gradient_of() gives those of layers.")
+        return Sensitivity(self.x, self._error.arrived[node])
+
+    # --- Views ---
+    def show(self) -> None:
+        """Print it to the terminal, in colour where there is one."""
+        lines.show(explanation_lines(self))
+
+    def to_text(self, width: int = 80) -> str:
+        """Plain text, at most `width` columns wide."""
+        return lines.plain(explanation_lines(self), width)
+
+    def to_html(self) -> str:
+        """A whole HTML page without scripts or anything from outside."""
+        return page.whole(self)
+
+    def to_latex(self) -> str:
+        """The four phases as LaTeX formulas with the real numbers, for small networks (needs amsmath).
+
+        Raises
+        ------
+        ArgumentError
+            If a tensor has more than 64 elements or more than two axes.
+        """
+        return latex.document(self)
+
+    def to_dict(self, largest: int = 10_000) -> dict[str, Any]:
+        """Everything as plain data for JSON; tensors of more than `largest` elements as their digest alone."""
+        return schema.explanation_dict(self, largest)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return f"<Explanation of one step of {type(self.net).__name__}: loss {self.loss.value:.6g}>"
+
+    def __rich__(self) -> Any:
+        return lines.rich_text(explanation_lines(self))
+
+    def _repr_html_(self) -> str:
+        return page.fragment(self)
+
+    # --- Chores ---
+    @functools.cached_property
+    def _wide(self) -> _Wide:
+        """The same step in float64."""
+        return _Wide(self._again({}))
+
+    def _again(self, values: Mapping[Parameter, Array], x: Array | None = None) -> Recording:
+        """The step once more in float64, with the states of then, and other `values` for some parameters, or for x."""
+        now = {module: module.training for module in self._modes}
+        try:
+            for module, training in self._modes.items():
+                module.training = training
+            given = {**self._values, **values}
+            inputs = self.x if x is None else x
+            return record(self.net, inputs, self.y, self._loss.function, wide=True, values=given)
+        finally:
+            for module, training in now.items():
+                module.training = training
+
+    def _updated(self, optimizer: Optimizer, assumed: bool) -> Update:
+        gradients = self._parameter_gradients()
+        moves = moves_of(optimizer, gradients, {parameter: parameter.name for parameter in gradients})
+        new = {parameter: move.after for parameter, move in zip(gradients, moves, strict=True)}
+        exact: dict[Parameter, Array] = {}
+        for node, gradient in self._wide.error.arrived.items():
+            if isinstance(node.owner, Parameter):
+                exact[node.owner] = gradient
+        pairs = zip(gradients, moves, strict=True)
+        promised = -sum((float(np.sum(exact[p] * move.step.astype(np.float64))) for p, move in pairs), start=0.0)
+        rule = (type(optimizer).__doc__ or "").strip().partition("\n")[0]
+        return Update(
+            repr(optimizer),
+            assumed,
+            rule,
+            optimizer.current_learning_rate(),
+            tuple(moves),
+            float(promised),
+            float(self._wide.recording.loss.value),
+            float(self._again(new).loss.value) if new else float(self._wide.recording.loss.value),
+        )
+
+    def _checked(self) -> list[Check]:
+        wide, found = self._wide, []
+        for node, gradient in wide.error.arrived.items():
+            owner = node.owner
+            if isinstance(owner, Parameter) and owner in self._values:
+
+                def anew(value: Array, owner: Parameter = owner) -> float:
+                    return float(self._again({owner: value}).loss.value)
+
+                found += checked(owner.name, Tensor(node).value, gradient, anew)
+            elif node is wide.recording.x.node:
+                found += checked("x", Tensor(node).value, gradient, lambda x: float(self._again({}, x).loss.value))
+            elif node in wide.names and node is not wide.recording.loss.node and node is not wide.recording.y.node:
+                again = replay(wide.recording.nodes, node, wide.recording.loss.node)
+                found += checked(wide.names[node], Tensor(node).value, gradient, again)
+        return found
+
+    def _parameters(self) -> dict[str, Parameter]:
+        return dict(self.net.named_parameters())
+
+    def _parameter_gradients(self) -> dict[Parameter, Array]:
+        arrived = self._error.arrived
+        return {
+            node.owner: arrived[node]
+            for node in self._recording.nodes
+            if isinstance(node.owner, Parameter) and node in arrived
+        }
+
+    def _trained(self, path: str) -> Parameter:
+        """The parameter of this path, which has a gradient."""
+        known = self._parameters()
+        if path not in known:
+            raise ArgumentError(f'there is no parameter "{path}"{_nearest(path, list(known))}')
+        parameter = known[path]
+        if not parameter.trainable:
+            raise GradientError(f'"{path}" is frozen: it is not trained and has no gradient. Use net.unfreeze().')
+        if parameter not in self._parameter_gradients():
+            raise GradientError(f'the loss does not depend on "{path}": the network does not use it in this step.')
+        return parameter
+
+    def _element(self, path: str, index: Index) -> tuple[Parameter, tuple[int, ...], Node]:
+        """The parameter, the element as whole numbers from 0, and its leaf in the float64 recording."""
+        parameter = self._trained(path)
+        given = index if isinstance(index, tuple) else (index,)
+        place = tuple(
+            int(i) if isinstance(i, int | np.integer) and not isinstance(i, bool) else -(2**63) for i in given
+        )
+        fits = len(place) == parameter.ndim and all(
+            -length <= i < length for i, length in zip(place, parameter.shape, strict=False)
+        )
+        if not fits:
+            ranges = ", ".join(f"0 to {length - 1}" for length in parameter.shape)
+            raise ArgumentError(f'"{path}" has the shape {parameter.shape}: index {index!r} must be ({ranges}).')
+        place = tuple(i % length for i, length in zip(place, parameter.shape, strict=True))
+        node = next(node for node in self._wide.recording.nodes if node.owner is parameter)
+        return parameter, place, node
+
+
+class _Wide:
+    """A step in float64, with its parts, its names, and the error that flowed back."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.parts: tuple[Part, ...] = parts_of(recording)
+        self.names: dict[Node, str] = names_of(recording, self.parts)
+        self.error: Error = error_of(recording.nodes, recording.loss)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f'; did you mean "{near[0]}"?' if near else "."
+    shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+    return f"{hint} Known: {shown}."
