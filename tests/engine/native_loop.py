@@ -1,9 +1,11 @@
-"""Native code for one elementwise op over arrays: a loop of vectors of any width, and single values for the rest."""
+"""Native code for one elementwise op over arrays, and how far its results are from exact ones.
+
+The code is a loop of vectors of any width, and one of single values for the rest.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,15 +41,29 @@ def _loop(code: Code, op: Op, kind: Kind, names: list[str], bounds: tuple[str, s
         code.do(f"store {kind.type} {result}, ptr {code.element(element, '%y', index)}, {align}")
 
 
-def compiled(op: Op, dtype: np.dtype[Any], target: Target, lanes: int, inputs: int = 1) -> Callable[..., Array]:
-    """A function of arrays of `dtype` in one dimension."""
-    native = Native(module(op, dtype, target, lanes, inputs), target)
-    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (inputs + 1), ctypes.c_int64)(native.address("run"))
+class Compiled:
+    """The code for one op, as a function of arrays of `dtype` in one dimension."""
 
-    def call(*arrays: Array, out: Array | None = None) -> Array:
-        assert native  # it owns the code
-        result = np.empty_like(arrays[0]) if out is None else out
-        run(result.ctypes.data, *[array.ctypes.data for array in arrays], result.size)
+    def __init__(self, op: Op, dtype: np.dtype[Any], target: Target, lanes: int, inputs: int = 1) -> None:
+        self.native = Native(module(op, dtype, target, lanes, inputs), target)
+        kinds = [ctypes.c_void_p] * (inputs + 1)
+        self.run = ctypes.CFUNCTYPE(None, *kinds, ctypes.c_int64)(self.native.address("run"))
+
+    def __call__(self, *arrays: Array) -> Array:
+        result = np.empty_like(arrays[0])
+        self.run(result.ctypes.data, *[array.ctypes.data for array in arrays], result.size)
         return result
 
-    return call
+
+def units_off(found: Array, exact: Array) -> Array:
+    """The distance from `exact`, in a wider type, in units of the last place of what `found` should be.
+
+    It is infinite where one is not a number and the other is, or where infinity stands for a number or the other way.
+    """
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(found.dtype)
+        largest = np.finfo(found.dtype).max
+        unit = np.spacing(np.minimum(np.abs(rounded), largest)).astype(exact.dtype)
+        distance = np.abs(found.astype(exact.dtype) - exact) / unit
+        same = (found == rounded) | (np.isnan(found) & np.isnan(exact))
+        return np.where(same & ~np.isfinite(rounded), 0, np.where(np.isnan(distance), np.inf, distance))

@@ -6,6 +6,7 @@ import pytest
 
 from chainrule.engine.derivatives import DERIVATIVES
 from chainrule.engine.graph import RULES
+from chainrule.engine.instructions import INSTRUCTIONS
 from chainrule.engine.op import Op
 from chainrule.engine.reference import KERNELS
 
@@ -24,6 +25,12 @@ def test_every_primitive_has_a_kernel_on_numpy() -> None:
 
 def test_every_primitive_has_a_derivative() -> None:
     assert set(DERIVATIVES) == PRIMITIVES - OPEN_ENDED
+
+
+def test_every_elementwise_primitive_has_an_instruction() -> None:
+    ops = list(Op)
+    elementwise = set(ops[ops.index(Op.NEG) : ops.index(Op.STOP_GRADIENT) + 1])
+    assert set(INSTRUCTIONS) == elementwise
 
 
 def test_the_names_of_ops_are_unique() -> None:

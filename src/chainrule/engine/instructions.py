@@ -13,6 +13,7 @@ from chainrule.engine.code import REGISTER, Code, Kind
 from chainrule.engine.dtypes import DType, bool_, float64
 from chainrule.engine.lanes import Lanes
 from chainrule.engine.mathematics import angles, exponentials, logarithms
+from chainrule.engine.mathematics.powers import power
 from chainrule.engine.op import Op
 
 Emitter = Callable[..., str]
@@ -205,6 +206,13 @@ def float_floor_divide(code: Code, kind: Kind, a: str, b: str) -> str:
     return select(code, kind, by_zero, quotient, result)
 
 
+def float_power(code: Code, kind: Kind, a: str, b: str) -> str:
+    """a to the power of b; in double precision, the logarithm would need more digits than a number has."""
+    if kind.dtype == float64:
+        return library("pow")(code, kind, a, b)
+    return power(Lanes(code, kind, a).like(float64), Lanes(code, kind, b).like(float64)).like(kind.dtype).name
+
+
 def integer_power(code: Code, kind: Kind, a: str, b: str) -> str:
     """a to the power of b by squaring; 1 / a^|b| rounded towards 0 for b below 0."""
     element = REGISTER[kind.dtype]
@@ -325,7 +333,7 @@ INSTRUCTIONS: dict[Op, Emitter] = {
     Op.DIV: by_kind("fdiv"),
     Op.FLOOR_DIVIDE: by_kind(float_floor_divide, integer_floor_divide),
     Op.REMAINDER: by_kind(float_remainder, integer_remainder),
-    Op.POW: by_kind(library("pow"), integer_power),
+    Op.POW: by_kind(float_power, integer_power),
     Op.ATAN2: library("atan2"),
     Op.MAXIMUM: extreme("gt", "maximum"),
     Op.MINIMUM: extreme("lt", "minimum"),

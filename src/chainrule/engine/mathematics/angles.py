@@ -100,9 +100,7 @@ def _sine_and_cosine(x: Lanes) -> tuple[tuple[Lanes, Lanes], tuple[Lanes, Lanes]
 
 def _turned(value: Lanes, quadrant: Bits) -> Lanes:
     """`value` with the other sign in the third and fourth quadrant."""
-    form = format_of(value)
-    top = form.digits + form.bias.bit_length() + 1  # the bit of the sign
-    return (value.bits() ^ ((quadrant & 2) << (top - 1))).lanes()
+    return (value.bits() ^ ((quadrant & 2) << (format_of(value).top - 1))).lanes()
 
 
 def _near(x: Lanes, near: Lanes, name: str) -> Lanes:

@@ -31,6 +31,11 @@ class Format:
         return (2 * self.bias + 1) << self.digits
 
     @property
+    def top(self) -> int:
+        """The place of the highest bit, which holds the sign."""
+        return self.digits + self.bias.bit_length() + 1
+
+    @property
     def rounder(self) -> float:
         """Added to a small number it leaves the nearest integer in the lowest bits of the sum."""
         return 1.5 * 2.0**self.digits
