@@ -88,7 +88,21 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Array], metadata: Mappin
     texts = {name: json.dumps(value) for name, value in metadata.items()}
     # reshape: ascontiguousarray makes a number an array of one axis.
     whole = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    write_atomically(path, safetensors.numpy.save(whole, texts))
+    write_atomically(path, _ordered(safetensors.numpy.save(whole, texts)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same safetensors file with its metadata in the order of the names, so that equal runs write equal bytes.
+
+    The library writes them in an order that changes from call to call. A file begins with the size of its header,
+    a multiple of 8, and the header, JSON that may end in blanks.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:

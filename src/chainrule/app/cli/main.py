@@ -89,6 +89,9 @@ def _run_command(app: Any, name: str, arguments: list[str]) -> int:
         status = command.main(arguments, prog_name=f"chainrule {name}", standalone_mode=False)
     except typer.Exit as leave:
         return int(leave.exit_code)
+    except SystemExit:
+        # The parser leaves in this way for one reason only: nobody reads our output any more.
+        raise BrokenPipeError from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
