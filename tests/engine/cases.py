@@ -22,10 +22,17 @@ class Case:
     order: int = 2
     tolerance: float = 2e-5
     pytorch_tolerance: float = 1e-10  # relative, in float64
+    edges: tuple[tuple[tuple[int, ...], ...], ...] = ()  # other shapes that it takes: scalars, empty, axes of length 1
 
-    def inputs(self, dtype: Any = np.float64) -> list[np.ndarray]:
+    def inputs(self, dtype: Any = np.float64, shapes: tuple[tuple[int, ...], ...] | None = None) -> list[np.ndarray]:
         rng = np.random.default_rng(abs(hash_name(self.name)))
-        return [draw(rng, self.domain, shape).astype(dtype) for shape in self.shapes]
+        return [draw(rng, self.domain, shape).astype(dtype) for shape in shapes or self.shapes]
+
+
+ROUNDED = 9.0  # a tolerance that says: numeric differences cannot tell, only PyTorch can
+
+ONE = tuple((shape,) for shape in [(), (0,), (1, 1), (2, 0, 3), (3, 1, 4)])
+TWO = (((), ()), ((), (3,)), ((2, 1), (1, 3)), ((0, 3), (3,)), ((1,), (1, 1)), ((2, 3, 1), (2, 1, 4)))
 
 
 def hash_name(name: str) -> int:
@@ -55,6 +62,7 @@ def unary(name: str, domain: str = "any", torch_name: str | None = None, order: 
         lambda torch, x: getattr(torch, torch_name or name)(x),
         domain=domain,
         order=order,
+        edges=ONE,
     )
 
 
@@ -65,11 +73,20 @@ def binary(name: str, domain: str = "positive", torch_name: str | None = None) -
         lambda torch, a, b: getattr(torch, torch_name or name)(a, b),
         shapes=((3, 4), (4,)),
         domain=domain,
+        edges=TWO,
     )
 
 
 def activation(name: str, call: Callable[..., Any], domain: str = "apart", order: int = 2) -> Case:
-    return Case(name, getattr(cr, name), lambda torch, x: call(torch.nn.functional, x), domain=domain, order=order)
+    def torch_call(torch: Any, x: Any) -> Any:
+        return call(torch.nn.functional, x)
+
+    return Case(name, getattr(cr, name), torch_call, domain=domain, order=order, edges=ONE)
+
+
+def other(dtype: Any) -> Any:
+    """The other floating data type."""
+    return cr.float64 if dtype == cr.float32 else cr.float32
 
 
 INDEX = np.array([[0, 2], [2, 1]])
@@ -109,6 +126,14 @@ CASES = [
     binary("maximum", "any"),
     binary("minimum", "any"),
     binary("remainder"),
+    Case("nextafter", lambda x: cr.nextafter(x, 9.0) * x, None, edges=ONE),
+    Case("positive", lambda x: cr.positive(x) * x, lambda torch, x: torch.positive(x) * x),
+    Case(
+        "custom_gradient",
+        cr.custom_gradient(lambda x: (x**3, lambda upstream: upstream * 3 * x**2)),
+        lambda torch, x: x**3,
+    ),
+    Case("checkpoint", cr.checkpoint(lambda x: cr.sin(x) * cr.exp(x)), lambda torch, x: torch.sin(x) * torch.exp(x)),
     Case(
         "where",
         lambda a, b: cr.where(MASK, a, b),
@@ -116,8 +141,16 @@ CASES = [
         shapes=((4, 3), (3,)),
     ),
     Case("clip", lambda x: cr.clip(x, -1.0, 0.5), lambda torch, x: torch.clip(x, -1.0, 0.5), domain="apart"),
-    Case("stop_gradient", lambda x: cr.stop_gradient(x) * x, lambda torch, x: x.detach() * x, order=1, tolerance=9.0),
-    Case("cast", lambda x: cr.astype(x, cr.float64) * 2, None),
+    Case(
+        "stop_gradient", lambda x: cr.stop_gradient(x) * x, lambda torch, x: x.detach() * x, order=1, tolerance=ROUNDED
+    ),
+    Case(
+        "cast",
+        lambda x: cr.astype(cr.sin(cr.astype(x, other(x.dtype))), x.dtype),
+        lambda torch, x: torch.sin(x.to(torch.float64 if x.dtype == torch.float32 else torch.float32)).to(x.dtype),
+        tolerance=ROUNDED,
+        pytorch_tolerance=1e-6,
+    ),
     # Activations
     activation("relu", lambda f, x: f.relu(x)),
     activation("leaky_relu", lambda f, x: f.leaky_relu(x, 0.01)),
@@ -150,6 +183,14 @@ CASES = [
     Case("std", lambda x: cr.std(x, axis=0), lambda torch, x: torch.std(x, 0, correction=0)),
     Case("logsumexp", lambda x: cr.logsumexp(x, axis=1), lambda torch, x: torch.logsumexp(x, 1)),
     Case("cumulative_sum", lambda x: cr.cumulative_sum(x, axis=1) ** 2, lambda torch, x: torch.cumsum(x, 1) ** 2),
+    Case("sum of nothing", lambda x: cr.sum(x, axis=0), lambda torch, x: torch.sum(x, 0), shapes=((0, 3),)),
+    Case("sum of a scalar", lambda x: cr.sum(x) ** 2, lambda torch, x: torch.sum(x) ** 2, shapes=((),)),
+    Case("mean of one", lambda x: cr.mean(x, axis=1) ** 2, lambda torch, x: torch.mean(x, 1) ** 2, shapes=((3, 1, 2),)),
+    Case("prod of one", lambda x: cr.prod(x, axis=0) ** 2, lambda torch, x: torch.prod(x, 0) ** 2, shapes=((1, 3),)),
+    Case("prod of two axes", lambda x: cr.prod(x, axis=(0, 2)), None, shapes=((2, 3, 2),)),
+    Case("max of one", lambda x: cr.max(x, axis=1) ** 2, lambda torch, x: torch.amax(x, 1) ** 2, shapes=((3, 1),)),
+    Case("max of all", lambda x: cr.max(x) ** 2, lambda torch, x: torch.amax(x, (0, 1)) ** 2),
+    Case("diff", lambda x: cr.diff(x, n=2) ** 2, lambda torch, x: torch.diff(x, n=2) ** 2),
     Case("cumulative_prod", lambda x: cr.cumulative_prod(x, axis=0), lambda torch, x: torch.cumprod(x, 0)),
     # Shape
     Case("reshape", lambda x: cr.reshape(x, (2, -1)) ** 2, lambda torch, x: torch.reshape(x, (2, -1)) ** 2),
@@ -159,6 +200,22 @@ CASES = [
         lambda x: cr.moveaxis(x, 0, 2) ** 2,
         lambda torch, x: torch.moveaxis(x, 0, 2) ** 2,
         shapes=((2, 3, 4),),
+    ),
+    Case("matrix_transpose", lambda x: x.mT * x.T, lambda torch, x: x.mT * x.T),
+    Case("expand_dims", lambda x: cr.expand_dims(x, axis=1) * x, lambda torch, x: torch.unsqueeze(x, 1) * x),
+    Case("squeeze", lambda x: cr.squeeze(x) ** 2, lambda torch, x: torch.squeeze(x) ** 2, shapes=((3, 1, 2, 1),)),
+    Case("unstack", lambda x: cr.unstack(x)[1] * cr.unstack(x, axis=1)[0][0], lambda torch, x: x[1] * x[0, 0]),
+    Case(
+        "broadcast_arrays",
+        lambda a, b: cr.broadcast_arrays(a, b)[0] * b,
+        lambda torch, a, b: torch.broadcast_tensors(a, b)[0] * b,
+        shapes=((3, 1), (2, 1, 4)),
+    ),
+    Case(
+        "meshgrid",
+        lambda a, b: cr.meshgrid(a, b)[0] * cr.meshgrid(a, b)[1] ** 2,
+        lambda torch, a, b: torch.meshgrid(a, b, indexing="xy")[0] * torch.meshgrid(a, b, indexing="xy")[1] ** 2,
+        shapes=((3,), (2,)),
     ),
     Case(
         "broadcast_to",
@@ -189,6 +246,7 @@ CASES = [
         lambda torch, x: torch.nn.functional.pad(x, (2, 1, 1, 0), value=3.0) ** 2,
     ),
     Case("slice", lambda x: x[1:, ::2] ** 2, lambda torch, x: x[1:, ::2] ** 2, shapes=((4, 5),)),
+    Case("slice of nothing", lambda x: x[2:2] ** 2, lambda torch, x: x[2:2] ** 2, shapes=((4, 5),)),
     Case("slice backwards", lambda x: x[::-2, 3:0:-1] ** 2, None, shapes=((4, 5),)),
     # Indexed access
     Case("index by arrays", lambda x: x[INDEX, 1:] ** 2, lambda torch, x: x[torch.tensor(INDEX), 1:] ** 2),
@@ -224,6 +282,9 @@ CASES = [
     Case("matmul batched", lambda a, b: a @ b, lambda torch, a, b: a @ b, shapes=((2, 1, 3, 4), (5, 4, 2))),
     Case("matmul of vectors", lambda a, b: a @ b, lambda torch, a, b: a @ b, shapes=((4,), (4,))),
     Case("matmul matrix by vector", lambda a, b: a @ b, lambda torch, a, b: a @ b, shapes=((2, 3, 4), (4,))),
+    Case("matmul of nothing", lambda a, b: a @ b, lambda torch, a, b: a @ b, shapes=((2, 0), (0, 3))),
+    Case("matmul without rows", lambda a, b: a @ b, lambda torch, a, b: a @ b, shapes=((0, 4), (4, 3))),
+    Case("matmul one by one", lambda a, b: a @ b, lambda torch, a, b: a @ b, shapes=((1, 1), (1, 1))),
     Case("vecdot", cr.vecdot, lambda torch, a, b: torch.linalg.vecdot(a, b), shapes=((3, 4), (4,))),
     Case(
         "tensordot",
@@ -245,6 +306,7 @@ CASES = [
             ("ij->", ((3, 4),)),
             ("i,j,ij->j", ((3,), (4,), (3, 4))),
             ("bhqd,bhkd->bhqk", ((2, 2, 3, 4), (2, 2, 3, 4))),
+            ("...ij,jk->...ik", ((2, 1, 3, 4), (4, 2))),
         ]
     ),
     Case(
