@@ -5,9 +5,12 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
+from chainrule import look as look
 from chainrule import nn as nn
 from chainrule.engine import random as random
 from chainrule.engine.backprop import backpropagate as backpropagate
+from chainrule.engine.compile import RecompilationWarning as RecompilationWarning
+from chainrule.engine.compile import compile as compile
 from chainrule.engine.context import no_grad as no_grad
 from chainrule.engine.dtypes import bool_ as bool
 from chainrule.engine.dtypes import bool_ as bool_
@@ -170,6 +173,7 @@ from chainrule.engine.functions import zeros as zeros
 from chainrule.engine.functions import zeros_like as zeros_like
 from chainrule.engine.state import Parameter as Parameter
 from chainrule.engine.state import State as State
+from chainrule.engine.team import threads as threads
 from chainrule.engine.tensor import Tensor as Tensor
 from chainrule.engine.tensor import asarray as asarray
 from chainrule.engine.transforms import check_gradients as check_gradients

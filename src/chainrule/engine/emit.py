@@ -76,9 +76,13 @@ class Module:
         return all(call.alone for call in self.calls)
 
 
-def emit(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Module:
-    """The module of a step over `kernels`, whose arrays live where `plan` says."""
-    return _Emitter(plan, target).module(kernels)
+def emit(kernels: Sequence[Kernel], plan: Plan, target: Target, *, timed: bool = False) -> Module:
+    """The module of a step over `kernels`, whose arrays live where `plan` says.
+
+    `timed` makes a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
+    to word `number of the kernel` of an array whose address is the fifth word of the job.
+    """
+    return _Emitter(plan, target).module(kernels, timed)
 
 
 class _Emitter:
@@ -88,7 +92,7 @@ class _Emitter:
         self.declarations: dict[str, None] = {}
         self.sites: list[Node] = []
 
-    def module(self, kernels: Sequence[Kernel]) -> Module:
+    def module(self, kernels: Sequence[Kernel], timed: bool) -> Module:
         scratch = max(map(self._scratch, kernels), default=0)
         step = Code(STEP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")])
         table, team, status, memory = (
@@ -96,9 +100,10 @@ class _Emitter:
         )
         share = step.element("i8", memory, step.let(f"mul i64 %thread, {scratch}")) if scratch else memory
         slots: dict[int, str] = {}
-        calls = []
+        calls: list[Call] = []
+        clock = _Clock(step, team) if timed else None
         for kernel, waits in _with_barriers(kernels, self.plan):
-            if waits:
+            if waits and not timed:
                 step.do(f"call void @barrier(ptr {team}, i64 %threads)")
             name, homes, failures = self._function(kernel)
             pointers = [self._pointer(step, table, slots, home) for home in homes]
@@ -114,8 +119,11 @@ class _Emitter:
             else:
                 step.do(f"call void @{name}({arguments}, i64 %thread, i64 %threads)")
             calls.append(Call(kernel, name, alone, waits))
+            if clock:
+                clock.read(len(calls) - 1)
         self._copies(step, table, slots, team)
         bodies = [text.replace(_NAME, name) for text, name in self.functions.items()]
+        self.declarations |= step.declarations
         text = "\n\n".join([*self.declarations, waiting(self.target), *bodies, step.text()])
         return Module(text, tuple(calls), scratch, tuple(self.sites))
 
@@ -196,6 +204,28 @@ class _Emitter:
             return 0
         size = scratch_bytes(kernel, self.target, kernel.kept, bool(kernel.stores))
         return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+class _Clock:
+    """Cycles between the kernels of a timed step."""
+
+    def __init__(self, step: Code, team: str) -> None:
+        self.step, self.team = step, team
+        step.declare("declare i64 @llvm.readcyclecounter()")
+        self.times = step.let(f"load ptr, ptr {step.element('ptr', '%job', '4')}")
+        self.last = step.let("call i64 @llvm.readcyclecounter()")
+
+    def read(self, number: int) -> None:
+        """All threads meet; the first notes how long kernel `number` took."""
+        step = self.step
+        step.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+        now = step.let("call i64 @llvm.readcyclecounter()")
+        with step.when(step.let("icmp eq i64 %thread, 0")):
+            word = step.element("i64", self.times, str(number))
+            passed = step.let(f"sub i64 {now}, {self.last}")
+            sum_ = step.let(f"add i64 {step.get('i64', word)}, {passed}")
+            step.do(f"store i64 {sum_}, ptr {word}")
+        self.last = now
 
 
 def _word(kernel: Kernel) -> str:

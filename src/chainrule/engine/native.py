@@ -1,19 +1,23 @@
 """From LLVM text to machine code in this process: verified, optimised, linked, callable by address.
 
-Comes in: the text of a module and a target. Goes out: a `Native` that owns the code and gives addresses by name.
+Comes in: the text of a module and a target. Goes out: a `Native` that owns the code and gives addresses by name. Equal
+text is compiled once in a process, and its object code is kept on disk for the next one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from functools import cache
+from collections import OrderedDict
+from typing import Any
 
-import llvmlite.binding as llvm
-
+from chainrule.engine import cache
+from chainrule.engine.llvm import llvm, versions
 from chainrule.engine.target import Target
 from chainrule.errors import ChainruleError
 
 _building = threading.Lock()  # LLVM's global state is not made for two builders at a time
+_KEPT = 64  # modules whose machine code stays in this process although nobody uses it
 
 
 class Native:
@@ -33,15 +37,40 @@ class Native:
     """
 
     def __init__(self, text: str, target: Target) -> None:
+        key = key_of(text, target)
         with _building:
-            machine = _machine(target)
-            module = _optimised(text, machine)
-            self._engine = llvm.create_mcjit_compiler(module, machine)
-            self._engine.finalize_object()
+            if key not in _engines:
+                _engines[key] = _linked(text, key, target)
+            _engines.move_to_end(key)
+            self._engine = _engines[key]
+            while len(_engines) > _KEPT:
+                _engines.popitem(last=False)
 
     def address(self, name: str) -> int:
         """The address of a function."""
         return int(self._engine.get_function_address(name))
+
+
+_engines: OrderedDict[str, Any] = OrderedDict()
+
+
+def key_of(text: str, target: Target) -> str:
+    """A name for the machine code of `text`: everything on which it depends."""
+    parts = (text, target.triple, target.cpu, target.features, versions(), cache.FORMAT)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _linked(text: str, key: str, target: Target) -> Any:
+    """An engine that holds the code, from the cache where it is there."""
+    machine = _machine(target)
+    found = cache.load(key)
+    if found is None:
+        found = bytes(machine.emit_object(_optimised(text, machine)))
+        cache.store(key, found)
+    engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), machine)
+    engine.add_object_file(llvm().ObjectFileRef.from_data(found))
+    engine.finalize_object()
+    return engine
 
 
 def optimised_text(text: str, target: Target) -> str:
@@ -57,9 +86,8 @@ def assembly(text: str, target: Target) -> str:
         return str(machine.emit_assembly(_optimised(text, machine)))
 
 
-def _machine(target: Target) -> llvm.TargetMachine:
-    _initialize()
-    found = llvm.Target.from_triple(target.triple)
+def _machine(target: Target) -> Any:
+    found = llvm().Target.from_triple(target.triple)
     return found.create_target_machine(
         cpu=target.cpu,
         features=target.features,
@@ -70,27 +98,22 @@ def _machine(target: Target) -> llvm.TargetMachine:
 
 
 def _is_host(target: Target) -> bool:
-    return bool(target.triple == llvm.get_process_triple())
+    return bool(target.triple == llvm().get_process_triple())
 
 
-def _optimised(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+def _optimised(text: str, machine: Any) -> Any:
     try:
-        module = llvm.parse_assembly(text)
+        module = llvm().parse_assembly(text)
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
         module.verify()
     except RuntimeError as error:
         raise ChainruleError(f"LLVM refuses what was emitted: {error}.") from error
-    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-    tuning.loop_vectorization = True
-    tuning.slp_vectorization = False
-    tuning.loop_interleaving = True
-    builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    passes = llvm().create_new_function_pass_manager()
+    passes.add_sroa_pass()  # slots become registers; loops and vectors are as they shall be already
+    passes.add_instruction_combine_pass()
+    builder = llvm().create_pass_builder(machine, llvm().create_pipeline_tuning_options(speed_level=2))
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
     return module
-
-
-@cache
-def _initialize() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()

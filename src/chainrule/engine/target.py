@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import llvmlite.binding as llvm
-
+from chainrule.engine.llvm import llvm
 from chainrule.errors import ArgumentError
 
 VARIABLE = "CHAINRULE_TARGET"  # the environment variable that names a kind instead of the host's own
@@ -101,8 +100,8 @@ def host() -> Target:
 
 @cache
 def _detected() -> Target:
-    has = llvm.get_host_cpu_features()
-    triple = llvm.get_process_triple()
+    has = llvm().get_host_cpu_features()
+    triple = llvm().get_process_triple()
     if triple.startswith(("aarch64", "arm64")):
         kind = KINDS["neon"]
     elif all(has.get(feature) for feature in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
@@ -114,7 +113,7 @@ def _detected() -> Target:
     return replace(
         kind,
         triple=triple,
-        cpu=llvm.get_host_cpu_name(),
+        cpu=llvm().get_host_cpu_name(),
         features=features,
         first_cache=first or kind.first_cache,
         second_cache=second or kind.second_cache,

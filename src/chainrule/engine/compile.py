@@ -1,0 +1,223 @@
+"""compile: a Python function becomes a native program, once for each signature.
+
+The first call with arguments of new shapes, data types or fixed values traces the function and compiles it; later calls
+run the machine code. What the function reads and assigns of parameters and states, the program reads and writes too.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+
+from chainrule.engine.context import modes, trace_under_way
+from chainrule.engine.program import Program
+from chainrule.engine.state import State
+from chainrule.engine.structure import Branch, Fixed, Structure, put_together, take_apart
+from chainrule.engine.tensor import Tensor, constant
+from chainrule.engine.trace import trace
+from chainrule.errors import TraceError
+
+KEPT = 16  # programs of one function; the one used longest ago goes first
+_OFTEN = 5  # programs after which a warning tells why there are so many
+
+R = TypeVar("R")
+
+
+class RecompilationWarning(UserWarning):
+    """A compiled function is compiled again and again, because something about its arguments changes all the time."""
+
+
+@overload
+def compile(function: Callable[..., R], /) -> Compiled[R]: ...
+
+
+@overload
+def compile() -> Callable[[Callable[..., R]], Compiled[R]]: ...
+
+
+def compile(function: Callable[..., R] | None = None, /) -> Any:
+    """A function as machine code: traced, differentiated, fused and compiled for this processor at its first call.
+
+    Parameters
+    ----------
+    function
+        Ordinary imperative code over tensors, such as a whole training step; it may read and assign parameters and
+        states. Its arguments are tensors and arrays, whose shapes and data types count, and anything else that can be
+        compared, whose value counts: another value compiles anew. It returns tensors, or tuples, lists and dictionaries
+        of them. Python code in it runs while it is traced and not again; a result does not remember how it was made, so
+        take gradients inside.
+
+    Returns
+    -------
+    Compiled
+        Called as `function` is. `.program(*arguments)` shows what a call would run.
+
+    Raises
+    ------
+    TraceError
+        On the first call, where `function` needs a number while there are only symbols: a Python branch on a tensor,
+        `float(x)`, a selection by a boolean tensor. The message names the line and what to write instead.
+
+    Examples
+    --------
+    >>> import chainrule as cr
+    >>> weight = cr.Parameter([1.0, 2.0])
+    >>> @cr.compile
+    ... def step(x):
+    ...     loss = cr.sum((weight * x) ** 2)
+    ...     weight.assign(weight - 0.1 * cr.backpropagate(loss)[weight])
+    ...     return loss
+    >>> step(cr.asarray([1.0, 1.0])).item(), weight.tolist()
+    (5.0, [0.800000011920929, 1.600000023841858])
+    """
+    return compile if function is None else Compiled(function)
+
+
+class Compiled(Generic[R]):
+    """What `compile` makes of a function."""
+
+    def __init__(self, function: Callable[..., R]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._name = getattr(function, "__name__", type(function).__name__)
+        self._programs: OrderedDict[Hashable, list[_Version]] = OrderedDict()
+        self._made = 0
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *arguments: Any, **named: Any) -> R:
+        if trace_under_way.get() is not None:
+            return self._function(*arguments, **named)
+        version, leaves = self._version(arguments, named)
+        results = version.program(*leaves)
+        tensors = iter([Tensor(constant(result, result.dtype).node) for result in results])
+        found: R = put_together(version.returned, tensors)
+        return found
+
+    def program(self, *arguments: Any, **named: Any) -> Program:
+        """The program that a call with these arguments would run: its graph, kernels, memory and machine code."""
+        return self._version(arguments, named)[0].program
+
+    def _version(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[_Version, list[Any]]:
+        leaves: list[Any] = []
+        structure = take_apart((arguments, named), _is_array, leaves)
+        leaves = [leaf.value if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves]
+        key = (structure, tuple([(leaf.shape, leaf.dtype.char) for leaf in leaves]))
+        versions = self._programs.get(key)
+        if versions is not None:
+            for version in versions:
+                if version.still_holds():
+                    self._programs.move_to_end(key)
+                    return version, leaves
+        version = self._compiled(structure, leaves)
+        self._warn_if_often(key)
+        self._programs.setdefault(key, []).append(version)
+        while len(self._programs) > KEPT:
+            self._programs.popitem(last=False)
+        return version, leaves
+
+    def _compiled(self, structure: Structure, leaves: list[Any]) -> _Version:
+        returned: list[Structure] = []
+
+        def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+            arguments, named = put_together(structure, iter(tensors))
+            result = self._function(*arguments, **named)
+            found: list[Any] = []
+            returned[:] = [take_apart(result, lambda part: isinstance(part, Tensor), found)]
+            _check_returned(returned[0], self._name)
+            return tuple(found)
+
+        traced = trace(flat, *leaves, names=self._names(structure))
+        return _Version(Program(traced), returned[0])
+
+    def _names(self, structure: Structure) -> list[str]:
+        """A name for each leaf, after the parameter that it belongs to."""
+        assert isinstance(structure, Branch)
+        positional, named = structure.parts
+        assert isinstance(positional, Branch)
+        assert isinstance(named, Branch)
+        known = getattr(getattr(self._function, "__code__", None), "co_varnames", ())
+        names: list[str] = []
+        owners = [known[i] if i < len(known) else f"argument{i}" for i in range(len(positional.parts))]
+        for owner, part in zip([*owners, *map(str, named.keys)], (*positional.parts, *named.parts), strict=True):
+            count = _leaves(part)
+            names += [owner] if count == 1 else [f"{owner}.{number}" for number in range(count)]
+        return names
+
+    def _warn_if_often(self, key: tuple[Structure, Any]) -> None:
+        self._made += 1
+        if self._made == _OFTEN:
+            *_, last = self._programs or [key]
+            warnings.warn(
+                f"{self._name} was compiled {self._made} times; this time because {_difference(last, key)}. Each "
+                "costs a fraction of a second: keep shapes alike (a last batch of its own size is one more), and hand "
+                "over changing numbers as tensors.",
+                RecompilationWarning,
+                stacklevel=4,
+            )
+
+
+class _Version:
+    """A program, and in which structure its results are returned."""
+
+    def __init__(self, program: Program, returned: Structure) -> None:
+        self.program, self.returned = program, returned
+        self._checked = modes.count
+        self._holds = True
+
+    def still_holds(self) -> bool:
+        """Whether the modes that it relied on are as they were."""
+        if self._checked != modes.count:
+            self._checked, self._holds = modes.count, self.program.holds()
+        return self._holds
+
+
+def _is_array(value: Any) -> bool:
+    """Whether an argument is computed with; a state is itself, whatever its value."""
+    return isinstance(value, Tensor | np.ndarray | np.generic) and not isinstance(value, State)
+
+
+def _check_returned(structure: Structure, name: str) -> None:
+    stack = [structure]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Branch):
+            stack.extend(part.parts)
+        elif isinstance(part, Fixed) and not isinstance(part.value, str | bool | int | float | None):
+            raise TraceError(
+                f"{name} returned a {type(part.value).__name__}; a compiled function returns tensors, numbers, or "
+                "tuples, lists and dictionaries of them."
+            )
+
+
+def _leaves(structure: Structure) -> int:
+    if isinstance(structure, Branch):
+        return sum(map(_leaves, structure.parts))
+    return 0 if isinstance(structure, Fixed) else 1
+
+
+def _difference(before: Any, now: Any) -> str:
+    """In words what differs between two signatures."""
+    if before[0] != now[0]:
+        values = [str(part.value) for part in _fixed(now[0]) if part not in _fixed(before[0])]
+        return f"an argument that is no tensor became {', '.join(values)}" if values else "other arguments were given"
+    for number, (old, new) in enumerate(zip(before[1], now[1], strict=True)):
+        if old != new:
+            return f"tensor argument {number} went from {_type(old)} to {_type(new)}"
+    return "a mode (train or eval, frozen or not) changed"
+
+
+def _fixed(structure: Structure) -> list[Fixed]:
+    if isinstance(structure, Branch):
+        return [fixed for part in structure.parts for fixed in _fixed(part)]
+    return [structure] if isinstance(structure, Fixed) else []
+
+
+def _type(signature: tuple[tuple[int, ...], str]) -> str:
+    return f"{np.dtype(signature[1]).name}{list(signature[0])}"
