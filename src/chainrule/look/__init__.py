@@ -1,3 +1,4 @@
 """Looking inside: what a step did and why, as text, pages, formulas and data."""
 
 from chainrule.look.explaining.explain import explain as explain
+from chainrule.look.explaining.explanation import Explanation as Explanation

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.graph import Node
-from chainrule.engine.state import Parameter
+from chainrule.engine.state import Parameter, State
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ArgumentError, GradientError
 from chainrule.look.explaining import latex, lines, page, schema
@@ -29,7 +29,8 @@ from chainrule.look.explaining.recording import Recording, record
 from chainrule.look.explaining.sensitivity import Sensitivity
 from chainrule.look.explaining.story import LayerStory, stories_of
 from chainrule.look.explaining.terminal import explanation_lines
-from chainrule.look.explaining.update import Update, moves_of
+from chainrule.look.explaining.update import Plan, Update
+from chainrule.nn.arguments import whole
 from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
@@ -51,8 +52,6 @@ class Explanation:
         pass; the last record is the loss.
     loss
         The loss: formula, numbers, value.
-    update
-        What the optimizer would do, and what that would do to the loss.
     checks
         With `check=True` the numeric gradients beside the exact ones; else empty.
     training
@@ -81,8 +80,18 @@ class Explanation:
         self._error = error_of(recording.nodes, recording.loss)
         self.layers: tuple[LayerStory, ...] = stories_of(self._parts, self._error, self._names)
         self.loss: LossStory = story_of(loss, recording, self._parts[-1])
-        self.update: Update = self._updated(optimizer, assumed)
+        self._planned = Plan.of(optimizer, assumed, self._parameter_gradients())
         self.checks: tuple[Check, ...] = tuple(self._checked()) if check else ()
+
+    @functools.cached_property
+    def update(self) -> Update:
+        """What the optimizer would do, and what that would do to the loss."""
+        plan = self._planned
+        new = {parameter: move.after for parameter, move in plan.moves.items()}
+        before = float(self._exact.loss.value)
+        after = float(self._again(new).loss.value) if new else before
+        moves = tuple(plan.moves.values())
+        return Update(plan.optimizer, plan.assumed, plan.rule, plan.rate, moves, plan.promised, before, after)
 
     # --- Questions ---
     @property
@@ -147,9 +156,8 @@ class Explanation:
         GradientError
             If the parameter is frozen, or the loss does not depend on it.
         """
-        for name, value in (("breadth", breadth), ("most", most)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(f"path: {name} must be a whole number from 1, but is {value!r}.")
+        whole(breadth, "path: breadth")
+        whole(most, "path: most")
         wanted, place, node = self._element(parameter, index)
         wide = self._wide
         unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place)
@@ -234,9 +242,14 @@ class Explanation:
 
     # --- Chores ---
     @functools.cached_property
+    def _exact(self) -> Recording:
+        """The same forward pass in float64."""
+        return self._again({})
+
+    @functools.cached_property
     def _wide(self) -> _Wide:
-        """The same step in float64."""
-        return _Wide(self._again({}))
+        """The same step in float64, with the error that flows back."""
+        return _Wide(self._exact)
 
     def _again(self, values: Mapping[Parameter, Array], x: Array | None = None) -> Recording:
         """The step once more in float64, with the states of then, and other `values` for some parameters, or for x."""
@@ -244,34 +257,12 @@ class Explanation:
         try:
             for module, training in self._modes.items():
                 module.training = training
-            given = {**self._values, **values}
+            given: dict[State, Array] = self._values | dict[State, Array](values.items())
             inputs = self.x if x is None else x
             return record(self.net, inputs, self.y, self._loss.function, wide=True, values=given)
         finally:
             for module, training in now.items():
                 module.training = training
-
-    def _updated(self, optimizer: Optimizer, assumed: bool) -> Update:
-        gradients = self._parameter_gradients()
-        moves = moves_of(optimizer, gradients, {parameter: parameter.name for parameter in gradients})
-        new = {parameter: move.after for parameter, move in zip(gradients, moves, strict=True)}
-        exact: dict[Parameter, Array] = {}
-        for node, gradient in self._wide.error.arrived.items():
-            if isinstance(node.owner, Parameter):
-                exact[node.owner] = gradient
-        pairs = zip(gradients, moves, strict=True)
-        promised = -sum((float(np.sum(exact[p] * move.step.astype(np.float64))) for p, move in pairs), start=0.0)
-        rule = (type(optimizer).__doc__ or "").strip().partition("\n")[0]
-        return Update(
-            repr(optimizer),
-            assumed,
-            rule,
-            optimizer.current_learning_rate(),
-            tuple(moves),
-            float(promised),
-            float(self._wide.recording.loss.value),
-            float(self._again(new).loss.value) if new else float(self._wide.recording.loss.value),
-        )
 
     def _checked(self) -> list[Check]:
         wide, found = self._wide, []

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.engine.graph import Node
 from chainrule.engine.op import Op
-from chainrule.look.explaining.figures import short
+from chainrule.look.explaining.figures import digits, short
 from chainrule.look.explaining.parts import Part
 from chainrule.look.explaining.recording import Recording, owner_of
 from chainrule.nn.losses import Loss
@@ -175,7 +175,7 @@ def _read_off(recording: Recording, part: Part) -> tuple[str, Node | None, str]:
         names = {recording.guess.node: "guess", recording.y.node: "target"}
         if owner is not None:
             return owner.name
-        return names.get(node) or (short(node.value.item()) if node.value is not None and node.size == 1 else "…")
+        return names.get(node) or (digits(node.value.item(), 6) if node.value is not None and node.size == 1 else "…")
 
     text = _written(part.nodes, recording.loss.node, inside, by_name)
     if len(text) > _LONGEST:

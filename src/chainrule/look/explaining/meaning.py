@@ -54,7 +54,7 @@ def factor_meaning(
     rule = rule_of(part)
     if part.aspect == "operations":
         return f"through {rule.forward}"
-    return rule.backward if rule.elementwise else f"through {type(part.module).__name__}: {rule.forward}"
+    return rule.backward if rule.elementwise else f"through {type(part.module).__name__}"
 
 
 def _of_dense(part: Part, below: Node, index: tuple[int, ...], above: tuple[int, ...], names: dict[Node, str]) -> str:

@@ -94,11 +94,14 @@ def _own_nodes(call: Call, taken: set[Node], place: dict[Node, int]) -> list[Nod
 
 
 def _around_the_bend(module: Module, nodes: list[Node]) -> list[tuple[str, list[Node]]]:
-    """A Dense that has an activation as two pieces: up to the last node that reads a parameter, and the rest."""
+    """A Dense with an activation as two pieces: up to the first node that depends on all parameters, and the rest."""
     if isinstance(module, Dense) and module.activation and nodes:
-        readers = [i for i, node in enumerate(nodes) if any(owner_of(source) is not None for source in node.inputs)]
-        if readers and readers[-1] + 1 < len(nodes):
-            cut = readers[-1] + 1
+        depends: dict[Node, set[Node]] = {}
+        for node in nodes:
+            own = {source for source in node.inputs if owner_of(source) is not None}
+            depends[node] = own.union(*(depends.get(source, set()) for source in node.inputs))
+        cut = 1 + [len(depends[node]) for node in nodes].index(max(map(len, depends.values())))
+        if cut < len(nodes) and depends[nodes[cut - 1]]:
             return [("affine", nodes[:cut]), ("activation", nodes[cut:])]
     return [("", nodes)]
 
@@ -124,7 +127,7 @@ def _part(call: Call, aspect: str, nodes: list[Node], used: dict[Node, list[Node
     inside = set(nodes)
     outside = _unique(source for node in nodes for source in node.inputs if source not in inside)
     given = [tensor.node for tensor in call.received] if aspect in ("", "affine") else []
-    received = _unique([*given, *(node for node in outside if node.tracked and owner_of(node) is None)])
+    received = _unique([*given, *(node for node in outside if _is_from_elsewhere(node, recording))])
     ends = {recording.loss.node, *(tensor.node for tensor in call.produced)}
     produced = [node for node in nodes if node in ends or any(user not in inside for user in used.get(node, ()))]
     if not nodes:
@@ -146,10 +149,15 @@ def _loss_part(recording: Recording, taken: set[Node]) -> Part:
     nodes = [node for node in recording.nodes if node.inputs and node not in taken]
     inside = set(nodes)
     outside = _unique(source for node in nodes for source in node.inputs if source not in inside)
-    received = [node for node in outside if node.tracked and owner_of(node) is None and node is not recording.y.node]
+    received = [node for node in outside if _is_from_elsewhere(node, recording)]
     parameters = [node for node in outside if owner_of(node) is not None]
     loss = (recording.loss.node,)
     return Part(LOSS, LOSS, 0, None, tuple(nodes), tuple(received), loss, tuple(parameters))
+
+
+def _is_from_elsewhere(node: Node, recording: Recording) -> bool:
+    """Whether another part made it, or it is the input; constants that a layer makes for itself are its own."""
+    return node.tracked and (bool(node.inputs) or node is recording.x.node)
 
 
 def _unique(nodes: Iterable[Node]) -> list[Node]:

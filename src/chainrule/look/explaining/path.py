@@ -249,16 +249,15 @@ class Unfolding:
         alive = int(np.count_nonzero(flat))
         best = np.argsort(-flat, kind="stable")[: min(breadth, alive)]
         starts = np.cumsum([0, *(size.size for size in sizes)])
-        shown = 0.0
         for position in best:
             which = int(np.searchsorted(starts, position, side="right")) - 1
             term = terms[which]
             inner = tuple(int(i) for i in np.unravel_index(position - starts[which], term.contributions.shape))
             bud.children.append(self._child(term, inner, bud.product, above))
-            shown += bud.children[-1].contribution
-        everything = [term.contributions.sum(dtype=np.float64) for term in terms]
         bud.rest_count = alive - len(best)
-        bud.rest = float(np.sum(everything) - shown) if bud.rest_count else 0.0
+        if bud.rest_count:
+            everything = np.concatenate([term.contributions.reshape(-1) for term in terms])
+            bud.rest = float(np.delete(everything, best).sum())
 
     def _terms(self, bud: _Bud) -> list[_Terms]:
         """Everything that the element of this bud is made of and that the weight moves."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _NAME, _SHAPE = 18, 8
 _LEFT = 4 + _NAME + 1 + _SHAPE + 2
 MOST_TERMS = 6
+ARRIVED, PASSED = "← ", "⇠ "
 LEGEND = "large tensors: least … mean … greatest, histogram from least to greatest, share of zeros"
 
 
@@ -100,6 +101,7 @@ def _loss(explanation: Explanation) -> list[Line]:
 
 def _back(explanation: Explanation) -> list[Line]:
     lines = [heading("3", "◀ backpropagation", "back", "the error, from the last layer to the first")]
+    lines.append([("  ← the gradient that arrived   ⇠ a share of one that comes from several layers", "still")])
     numeric: dict[str, list[Line]] = {}
     for check in explanation.checks:
         numeric.setdefault(check.name, []).append(_check_line(check))
@@ -117,7 +119,7 @@ def _back(explanation: Explanation) -> list[Line]:
         is_loss = layer is explanation.layers[-1]
         if not is_loss:
             for each in layer.upstream:
-                lines += [tensor_line(f"arrived ∂/∂{each.name}", each.value, "back", "← "), *checks(each.name)]
+                lines += [tensor_line(f"∂/∂{each.name}", each.value, "back", ARRIVED), *checks(each.name)]
             lines += [[(text, "still")] for text in wrapped(layer.rule.backward, WIDTH, "    ")]
             if layer.local is not None:
                 lines.append(tensor_line(layer.local.name, layer.local.value, "still"))
@@ -131,7 +133,7 @@ def _back(explanation: Explanation) -> list[Line]:
                 lines.append([(f"    {parameter.name}: frozen, no gradient is wanted", "still")])
         for each in layer.passed:
             if each.name not in complete or not np.array_equal(complete[each.name], each.value, equal_nan=True):
-                lines += [tensor_line(f"passed on ∂/∂{each.name}", each.value, "back", "← ")]
+                lines += [tensor_line(f"∂/∂{each.name}", each.value, "back", PASSED)]
                 lines += checks("x") if each.name == "x" else []
         if not is_loss and not layer.upstream:
             lines.append([("    no gradient arrives: nothing before it is trained", "still")])
@@ -192,6 +194,8 @@ def verdict_of(promised: float, came: float) -> str:
     share = came / promised
     if share < 0.5:
         return f"Only {share:.0%} of what the slope promised: the loss bends away, a shorter step would keep more."
-    if share > 1.5:
+    if share < 0.8:
+        return f"{share:.0%} of what the slope promised: the loss curves upwards on the way."
+    if share > 1.25:
         return f"{share:.0%} of what the slope promised: the loss falls more steeply further on."
     return f"{share:.0%} of what the slope promised: the step is short enough for the slope to hold."

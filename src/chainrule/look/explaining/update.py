@@ -71,6 +71,28 @@ class Update:
         return self.loss_before - self.loss_after
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an optimizer would do with the gradients of this moment, kept so that it can be asked for later."""
+
+    optimizer: str
+    assumed: bool
+    rule: str
+    rate: float
+    moves: dict[Parameter, Move]
+    promised: float
+
+    @staticmethod
+    def of(optimizer: Optimizer, assumed: bool, gradients: Mapping[Parameter, Array]) -> Plan:
+        """The plan of `optimizer` for these gradients."""
+        moves = moves_of(optimizer, gradients, {parameter: parameter.name for parameter in gradients})
+        wide = ((move.gradient.astype(np.float64), move.step.astype(np.float64)) for move in moves)
+        promised = -sum((float(np.vdot(gradient, step)) for gradient, step in wide), start=0.0)
+        rule = (type(optimizer).__doc__ or "").strip().partition("\n")[0]
+        rate = optimizer.current_learning_rate()
+        return Plan(repr(optimizer), assumed, rule, rate, dict(zip(gradients, moves, strict=True)), promised)
+
+
 def moves_of(optimizer: Optimizer, gradients: Mapping[Parameter, Array], names: Mapping[Parameter, str]) -> list[Move]:
     """What `optimizer.update(gradients)` would do, without doing it."""
     aside = _copied(optimizer)

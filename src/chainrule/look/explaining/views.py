@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from chainrule.look.explaining.figures import digits, place, short, signed
 from chainrule.look.explaining.lines import WIDTH, Line, cut, shortened
 
@@ -22,7 +24,8 @@ def tree_lines(tree: Tree) -> list[Line]:
     lines: list[Line] = [[(f"Why ∂loss/∂{name} = {short(tree.gradient)}", "title")]]
     lines.append([(f"  {name} = {short(tree.value)}; {_direction(tree.gradient)}", "still")])
     if tree.dead_end:
-        return [*lines, [(f"  The gradient is 0: {tree.dead_end}.", "back")]]
+        why = wrapped(f"The gradient is 0: {tree.dead_end}.", WIDTH, "  ")
+        return [*lines, *([(text, "back")] for text in why)]
     head = "from the loss back to the weight, × factor"
     lines += [[], [(f"{head:<{WIDTH - _NUMBER}}", "still"), (f"{'adds':>{_NUMBER}}", "still")]]
     lines += _branches(tree)
@@ -86,7 +89,7 @@ def examples_lines(examples: Examples, count: int = 6) -> list[Line]:
             lines.append([("    none", "still")])
     rest = len(examples.contributions) - len(up) - len(down)
     if rest:
-        others = float(examples.contributions.sum()) - sum(value for _, value in (*up, *down))
+        others = float(np.delete(examples.contributions, [row for row, _ in (*up, *down)]).sum())
         lines.append([(f"  the other {rest:,} examples together {signed(others)}", "still")])
     if examples.direct:
         lines.append([(f"  the loss reads the weight directly {signed(examples.direct)}", "still")])
