@@ -3,11 +3,12 @@
 A shell flies with drag and wind; where it lands is a long chain of small steps in time. Backpropagation follows that
 chain back from the miss to the gun's elevation and charge, and gradient descent corrects both. The parameter that
 moves the shell most per unit moves most: a damped Newton step along the gradient (Gauss-Newton) sets the length.
-Run it: python examples/artillery.py [--plot FILE.png]
+Run it: python examples/artillery.py [--plot FILE.svg]
 """
 
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -84,17 +85,23 @@ def sketch(paths: list[list[tuple[float, float]]], width: int = 76, rows: int = 
 
 
 def draw(paths: list[list[tuple[float, float]]], file: str) -> None:
-    """The flights as a picture, by matplotlib."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
-    for i, path in enumerate(paths):
-        last = i == len(paths) - 1
-        axes.plot(*zip(*path, strict=True), color="tab:blue" if last else "0.7", lw=2 if last else 1)
-    axes.plot([TARGET], [0], "x", color="tab:orange", ms=12, mew=3)
-    axes.set(xlabel="distance (m)", ylabel="height (m)", title=f"{len(paths)} shots at a target in {TARGET:.0f} m")
-    figure.savefig(file, dpi=120)
+    """The flights as a picture in SVG, which every browser shows: misses grey, the hit blue, the target orange."""
+    right = max(TARGET, *(x for path in paths for x, _ in path)) * 1.05
+    top = max(height for path in paths for _, height in path) * 1.1
+    lines = []
+    for path in paths:
+        points = " ".join(f"{x:.1f},{top - height:.1f}" for x, height in path)
+        look = 'stroke="#1f77b4" stroke-width="6"' if path is paths[-1] else 'stroke="#b0b0b0" stroke-width="3"'
+        lines.append(f'<polyline points="{points}" fill="none" {look}/>')
+    Path(file).write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right:.0f} {top + 60:.0f}" font-size="40">\n'
+        + "\n".join(lines)
+        + f'\n<path d="M0,{top:.0f} H{right:.0f}" stroke="#444444" stroke-width="3"/>'
+        + f'\n<circle cx="{TARGET}" cy="{top:.1f}" r="14" fill="#ff7f0e"/>'
+        + f'\n<text x="{TARGET}" y="{top + 52:.0f}" text-anchor="middle">{TARGET:.0f} m</text>'
+        + f'\n<text x="10" y="45">{len(paths)} shots, highest {top / 1.1:.0f} m</text>\n</svg>\n',
+        encoding="utf-8",
+    )
     print(f"wrote {file}")
 
 
