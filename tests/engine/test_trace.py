@@ -91,3 +91,12 @@ def test_the_text_of_a_graph_names_arguments_parameters_and_gradients() -> None:
         "%10  = matmul(%1, %9)             float32[2, 1]  # gradient of %5",
         "return %10",
     ]
+
+
+def test_nodes_and_graphs_print_in_one_line_however_deep() -> None:
+    x = cr.Parameter([1.0, 2.0])
+    y = x
+    for _ in range(2000):
+        y = y * y
+    assert "mul(mul, mul) float32[2] at test_trace.py:" in repr(y.node)
+    assert repr(trace(lambda x: x * x, np.ones(2)).graph) == "<Graph: 1 inputs, 2 nodes, 1 outputs>"

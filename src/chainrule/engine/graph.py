@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Node:
     """One value of a computation: the op that makes it, and from which nodes.
 
@@ -49,8 +49,12 @@ class Node:
         """The number of elements."""
         return math.prod(self.shape)
 
+    def __repr__(self) -> str:
+        kind = f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+        return f"<{self.op.value}({', '.join(source.op.value for source in self.inputs)}) {kind} at {self.provenance}>"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Graph:
     """A computation as a value: what goes in, what comes out, and every node between in an order that works."""
 
@@ -65,6 +69,9 @@ class Graph:
         others = [node for node in nodes if node.op is Op.INPUT and node.value is None and node not in inputs]
         missing = [node for node in inputs if node not in nodes]
         return Graph((*inputs, *others), tuple(outputs), (*missing, *nodes))
+
+    def __repr__(self) -> str:
+        return f"<Graph: {len(self.inputs)} inputs, {len(self.nodes)} nodes, {len(self.outputs)} outputs>"
 
     def verify(self) -> None:
         """Assert the laws of a graph: topological order, known outputs, shapes and data types as `RULES` says."""
