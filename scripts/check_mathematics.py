@@ -46,11 +46,11 @@ BLOCK = 1 << 20
 SIZE = 16384  # numbers in a timed call: they stay in the second-level cache
 
 
-def worst(op: Op, target: Target, step: int) -> tuple[float, float]:
-    """The largest error over all floats, and where it is."""
+def worst(op: Op, target: Target, step: int) -> tuple[float, float] | None:
+    """The largest error over all floats, and where it is; None where all results are the exact ones, rounded."""
     float32 = np.dtype(np.float32)
     run = Compiled(op, float32, target, target.lanes(4))
-    largest, place = -1.0, 0.0
+    largest: tuple[float, float] | None = None
     for start in range(0, 2**32, BLOCK * step):
         numbers = np.arange(start, min(start + BLOCK * step, 2**32), step, dtype=np.uint64).astype(np.uint32)
         x = numbers.view(np.float32)
@@ -62,9 +62,9 @@ def worst(op: Op, target: Target, step: int) -> tuple[float, float]:
         if other.size:
             units = units_off(found[other], exact[other])
             most = int(np.argmax(units))
-            if units[most] > largest:
-                largest, place = float(units[most]), float(x[other[most]])
-    return max(largest, 0.5), place
+            if largest is None or units[most] > largest[0]:
+                largest = float(units[most]), float(x[other[most]])
+    return largest
 
 
 def nanoseconds(run: Callable[..., object], *arguments: object) -> float:
@@ -104,8 +104,9 @@ def main() -> None:
         if arguments.speed:
             print_speed(Op(name), target)
         else:
-            units, place = worst(Op(name), target, arguments.step)
-            print(f"{name:8} {units:.3f} units in the last place at {place!r} ({target.name})", flush=True)
+            found = worst(Op(name), target, arguments.step)
+            words = f"{found[0]:.3f} units in the last place at {found[1]!r}" if found else "every result rounded right"
+            print(f"{name:8} {words} ({target.name})", flush=True)
 
 
 if __name__ == "__main__":
