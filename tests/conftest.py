@@ -1,5 +1,6 @@
 """Fixtures and options of the whole test suite."""
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from oracle import LIVE, Oracle, recorded_versions, versions
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write texts that tests compare with anew")
     parser.addoption("--record-oracles", action="store_true", help="write the live results of PyTorch and JAX")
 
 
@@ -23,6 +25,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     return f"oracles: live {versions()}" if LIVE else f"oracles: recorded results from {recorded_versions()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Object code is kept in a folder of this run, which its processes share; the user's is neither read nor filled."""
+    run = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAINRULE_CACHE", str((run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "cache"))
+        yield
 
 
 @pytest.fixture(scope="module")
