@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from chainrule.engine.context import modes, rely_on
 from chainrule.engine.provenance import module_scope
 from chainrule.engine.random import Generator
 from chainrule.engine.state import Parameter, State
@@ -53,14 +54,14 @@ class Module:
     ['dense.weight', 'dense.bias']
     """
 
-    training: bool
     arguments: dict[str, Any]
+    _training: bool
     _path: str  # in the network that was called last
     _recorded: bool  # whether `arguments` is filled
 
     def __new__(cls, *_args: Any, **_keywords: Any) -> Self:
         module = super().__new__(cls)
-        module.training, module.arguments, module._path, module._recorded = True, {}, "", False
+        module._training, module.arguments, module._path, module._recorded = True, {}, "", False
         return module
 
     def __init_subclass__(cls) -> None:
@@ -170,6 +171,18 @@ class Module:
             generator.key = keys[name]
 
     # Modes
+    @property
+    def training(self) -> bool:
+        """Whether it behaves as in training. A function that is compiled relies on what it was then."""
+        rely_on(self, "training", self._training)
+        return self._training
+
+    @training.setter
+    def training(self, wanted: bool) -> None:
+        if wanted != self._training:
+            self._training = wanted
+            modes.changed()
+
     def train(self, training: bool = True) -> Self:
         """Behave as in training, all the way down."""
         for module in self.named_modules().values():

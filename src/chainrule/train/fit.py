@@ -55,6 +55,7 @@ def fit(
     patience: int | None = None,
     sample_weights: Any = None,
     resume: str | Path | None = None,
+    compile: bool = True,
 ) -> History:
     """Train a network: for each batch guess, measure the error, send it back, correct.
 
@@ -90,6 +91,9 @@ def fit(
         A weight for each row, the same as `weights` in `data`.
     resume
         A file written by `Checkpoint`: go on where it was, with the same bits. A missing file starts anew.
+    compile
+        Whether to make machine code of the whole step and run many steps in one call (arrays only, not iterables of
+        batches). Without it each step runs on NumPy; results then differ by rounding. Default yes.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def fit(
     rule = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
     watchers = _watchers(callbacks, patience, progress)
     trainer = Trainer(
-        net, rule, chosen.function, [get_metric(m) for m in metrics], watchers, source, held_out, epochs, seed
+        net, rule, chosen.function, [get_metric(m) for m in metrics], watchers, source, held_out, epochs, seed, compile
     )
     if resume is not None and Path(resume).exists():
         load_checkpoint(resume, trainer)

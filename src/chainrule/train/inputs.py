@@ -65,6 +65,11 @@ class ShuffledRows:
         for (numbers,) in itertools.islice(self._numbers.epoch(epoch), skip, None):
             yield self.rows.take(numbers)
 
+    def numbers(self, epoch: int, skip: int = 0) -> Iterator[Array]:
+        """The same batches as numbers of rows of `rows.arrays`."""
+        for (numbers,) in itertools.islice(self._numbers.epoch(epoch), skip, None):
+            yield numbers if self.rows.chosen is None else self.rows.chosen[numbers]
+
 
 class GivenBatches:
     """A source that walks over an iterable of batches once an epoch."""

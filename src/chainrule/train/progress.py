@@ -52,6 +52,8 @@ def duration(seconds: float) -> str:
 class Progress(Callback):
     """Shows the run on standard error: a live line in a terminal, one plain line for each epoch elsewhere."""
 
+    each_batch = False
+
     def __init__(self) -> None:
         self.live: Any = None
         self.started = 0.0

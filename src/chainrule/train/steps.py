@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.backprop import Gradients, backpropagate
+from chainrule.engine.compile import Compiled, compile
 from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import DType, float32
 from chainrule.engine.functions import reshape
@@ -39,6 +40,21 @@ def train_step(
     _require_finite_gradients(gradients)
     optimizer.update(gradients)
     return guesses, error
+
+
+def compiled_step(net: Module, loss: LossFunction, optimizer: Optimizer, with_guesses: bool) -> Compiled[Any]:
+    """`train_step` as a native program of (x, y) or (x, y, weights), without looking for what is not finite.
+
+    It returns the loss, and the guesses where they are wanted.
+    """
+
+    def step(x: Tensor, y: Tensor, weights: Tensor | None = None) -> tuple[Tensor, ...]:
+        guesses = net(x)
+        error = measured(loss, guesses, y, weights)
+        optimizer.update(backpropagate(error))
+        return (error, guesses) if with_guesses else (error,)
+
+    return compile(step)
 
 
 def measured(loss: LossFunction, guesses: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,15 +19,25 @@ from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 from chainrule.train.evaluation import measure, scores
 from chainrule.train.history import History, Row
-from chainrule.train.inputs import BatchSource, Rows
+from chainrule.train.inputs import BatchSource, Rows, ShuffledRows
 from chainrule.train.metrics import Metric
+from chainrule.train.native import NativeSteps
 from chainrule.train.steps import LossFunction, as_input, modes_kept, net_dtype, train_step
 
 Array = np.ndarray[Any, Any]
 
 
 class Callback:
-    """Hooks into a run; each gets the `Trainer`. Subclass and write the ones you need."""
+    """Hooks into a run; each gets the `Trainer`. Subclass and write the ones you need.
+
+    Attributes
+    ----------
+    each_batch
+        Whether `on_batch_end` has to be called after each update. Where nobody needs that, a compiled run makes many
+        steps at once, about 50 ms of them, and calls it after those. Default yes.
+    """
+
+    each_batch = True
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first epoch."""
@@ -104,6 +114,7 @@ class Trainer:
         validation: Rows | None,
         epochs: int,
         seed: int,
+        compile: bool = True,
     ) -> None:
         self.net, self.optimizer, self.loss = net, optimizer, loss
         self.metrics, self.callbacks = tuple(metrics), tuple(callbacks)
@@ -116,11 +127,20 @@ class Trainer:
         self.rows_seen = 0
         self.interrupted = False
         self._reason = ""
+        self._native = NativeSteps(self) if compile else None
 
     @property
     def part_of_epoch(self) -> float:
         """How much of the epoch under way is done, from 0 to 1; 0 where its length is unknown."""
         return min(1.0, self.part.batches / self.source.batches) if self.source.batches else 0.0
+
+    @property
+    def wants_each_batch(self) -> bool:
+        """Whether a callback has to be called after each update."""
+        return any(
+            callback.each_batch and type(callback).on_batch_end is not Callback.on_batch_end
+            for callback in self.callbacks
+        )
 
     def stop(self, reason: str) -> None:
         """End the run after this epoch."""
@@ -130,30 +150,31 @@ class Trainer:
         """Walk the epochs that are left."""
         with modes_kept(self.net):
             try:
-                self._tell("on_train_begin")
+                self.tell("on_train_begin")
                 while self.epoch < self.epochs and not self._reason and not self.interrupted:
                     self._one_epoch()
                 self.history.stopped = "interrupted" if self.interrupted else self._reason or "epochs"
-                self._tell("on_last_step")
+                self.tell("on_last_step")
             except BaseException:
                 self.history.stopped = "failed"
                 raise
             finally:
-                self._tell("on_train_end")
+                self.tell("on_train_end")
 
     def _one_epoch(self) -> None:
         """One pass over the data, or what an interrupted run had left of it."""
         began = time.perf_counter() - self.part.seconds
         if not self.part.batches:
             self.part.learning_rate = self.optimizer.current_learning_rate()
-        self._tell("on_epoch_begin")
+        self.tell("on_epoch_begin")
         self.net.train()
-        for batch in self.source.epoch(self.epoch, skip=self.part.batches):
+        for _ in self._steps():
+            self.tell("on_batch_end")
             if self.interrupted:
-                self._close(began)
-                return
-            self._one_step(batch)
-            self._tell("on_batch_end")
+                break
+        if self.interrupted and self.part_of_epoch < 1:
+            self._close(began)
+            return
         if not self.part.batches:
             raise DataError("the data gave no batch in this epoch; an iterator can be walked only once: give a list.")
         row = self._row()
@@ -166,7 +187,7 @@ class Trainer:
         observe = getattr(self.optimizer.learning_rate, "observe", None)  # schedules that follow the loss have one
         if observe is not None:
             observe(row[self.history.monitored])
-        self._tell("on_epoch_end")
+        self.tell("on_epoch_end")
 
     def _row(self) -> Row:
         """Loss and metrics of the epoch under way, over the batches so far."""
@@ -183,14 +204,34 @@ class Trainer:
             row |= {"learning_rate": self.part.learning_rate, "steps": self.part.batches}
             self.history.epochs.append(row | {"seconds": self.part.seconds})
 
-    def _one_step(self, batch: tuple[Array, ...]) -> None:
+    def _steps(self) -> Iterator[None]:
+        """Learn from the batches that this epoch has left; stops between steps, one or many at a time."""
+        if self._native is not None and isinstance(self.source, ShuffledRows):
+            yield from self._native.epoch(self.source)
+        else:
+            for batch in self.source.epoch(self.epoch, skip=self.part.batches):
+                self.one_step(batch)
+                yield
+
+    def count(self, error: float, weight: float, rows: int, answers: Array | None, rest: tuple[Array, ...]) -> None:
+        """Note a step that was made: its loss, the weight and number of its rows, and for the metrics its answers."""
+        self.part.batches += 1
+        self.rows_seen += rows
+        if weight:
+            self.batch_loss = error
+            self.part.loss_sum += error * weight
+            self.part.weight_sum += weight
+            if answers is not None:
+                self.part.seen.append((answers, *rest))
+
+    def one_step(self, batch: tuple[Array, ...]) -> None:
+        """Learn from one batch on the reference executor."""
         dtype = net_dtype(self.net)
         x, y = as_input(batch[0], dtype), as_input(batch[1], dtype)
         weights = as_input(batch[2], dtype) if len(batch) > 2 else None
         weight = float(np.sum(batch[2], dtype=np.float64)) if weights is not None else float(len(batch[0]))
-        self.part.batches += 1
-        self.rows_seen += len(batch[0])
         if not weight:
+            self.count(math.nan, 0.0, len(batch[0]), None, ())
             return  # rows that weigh nothing teach nothing
         states = [*(state for _, state in self.net.named_states()), random.default().counter]
         before = [(state, state.value) for state in states]
@@ -199,17 +240,18 @@ class Trainer:
         except TrainingError as cause:
             for state, value in before:  # a batch norm has seen the bad batch by now
                 state.assign(value)
-            raise TrainingError(
-                f"{cause} in epoch {self.epoch + 1}, step {self.part.batches}, so training stopped there; the network "
-                "is as it was before this step. Try a smaller learning rate or clip_global_norm=1.0 in the optimizer, "
-                "and look for extreme values in the data."
-            ) from None
-        self.batch_loss = error.item()
-        self.part.loss_sum += self.batch_loss * weight
-        self.part.weight_sum += weight
-        if self.metrics:
-            self.part.seen.append((np.asarray(answers), *batch[1:]))
+            raise self.failure(str(cause)) from None
+        self.count(error.item(), weight, len(batch[0]), np.asarray(answers) if self.metrics else None, batch[1:])
 
-    def _tell(self, moment: str) -> None:
+    def failure(self, cause: str) -> TrainingError:
+        """What to raise when the step after those that were counted went wrong."""
+        return TrainingError(
+            f"{cause} in epoch {self.epoch + 1}, step {self.part.batches + 1}, so training stopped there; the network "
+            "is as it was before this step. Try a smaller learning rate or clip_global_norm=1.0 in the optimizer, "
+            "and look for extreme values in the data."
+        )
+
+    def tell(self, moment: str) -> None:
+        """Call a hook of every callback."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
