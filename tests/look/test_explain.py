@@ -279,7 +279,7 @@ def test_nothing_flows_before_what_is_frozen() -> None:
     step = cr.look.explain(net, [[1]], [[0.0, 1.0]], "mse")
     assert step.gradients.keys() == {"2.weight", "2.bias"}
     assert step.layers[0].frozen
-    with pytest.raises(cr.GradientError, match='"0.weight" is frozen'):
+    with pytest.raises(cr.GradientError, match=r'"0\.weight" is frozen'):
         step.path("0.weight", (0, 0))
     with pytest.raises(cr.GradientError, match="holds integers"):
         step.sensitivity()
@@ -356,7 +356,7 @@ def test_a_parameter_that_the_network_does_not_use_is_named() -> None:
             return self.used(x)
 
     step = cr.look.explain(Unused(), np.ones((1, 2)), np.ones((1, 2)), "mse")
-    with pytest.raises(cr.GradientError, match='does not depend on "spare.weight"'):
+    with pytest.raises(cr.GradientError, match=r'does not depend on "spare\.weight"'):
         step.path("spare.weight", (0, 0))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chainrule.engine.graph import Node, toposort
+from chainrule.engine.state import Parameter
 from chainrule.look.explaining.recording import Call, Recording, owner_of
 from chainrule.nn.dense import Dense
 from chainrule.nn.module import Module
@@ -54,6 +55,11 @@ class Part:
         if self.aspect == "operations":
             return f"operations of {type(self.module).__name__}"
         return kind(self.module)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether it gives what it received, unchanged."""
+        return not self.nodes and not set(self.produced).isdisjoint(self.received)
 
     @property
     def label(self) -> str:
@@ -130,9 +136,11 @@ def _part(call: Call, aspect: str, nodes: list[Node], used: dict[Node, list[Node
     received = _unique([*given, *(node for node in outside if _is_from_elsewhere(node, recording))])
     ends = {recording.loss.node, *(tensor.node for tensor in call.produced)}
     produced = [node for node in nodes if node in ends or any(user not in inside for user in used.get(node, ()))]
-    if not nodes:
-        produced = [tensor.node for tensor in call.produced]
     parameters = _unique(node for node in outside if owner_of(node) is not None)
+    if not nodes:  # what it produced is what it received, or was made where no gradient flows
+        produced = [tensor.node for tensor in call.produced]
+        if set(produced).isdisjoint(received):
+            parameters = [each.node for each in vars(call.module).values() if isinstance(each, Parameter)]
     return Part(
         call.path,
         aspect,

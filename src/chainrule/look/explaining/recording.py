@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engine.context import recording, trace_scope
+from chainrule.engine.context import recording, trace_scope, trace_under_way
 from chainrule.engine.dtypes import float64, is_floating
 from chainrule.engine.graph import Node, toposort
 from chainrule.engine.provenance import current_module
@@ -41,7 +41,7 @@ class Sandbox:
 
     def read(self, state: State) -> Node:
         """The node of the state as it is here."""
-        node = self._nodes.get(state, state._node)
+        node = self._nodes[state] if state in self._nodes else _outside(state)
         if state not in self.found and node.value is not None:
             self.found[state] = node.value
         return node
@@ -137,12 +137,21 @@ def _leaf(array: Array, wide: bool) -> Tensor:
     return asarray(array, dtype=float64) if wide and is_floating(tensor.dtype) else tensor
 
 
+def _outside(state: State) -> Node:
+    """The node of a state as it is outside of any sandbox; a compiled program that holds the state gives it back."""
+    token = trace_under_way.set(None)
+    try:
+        return state.node
+    finally:
+        trace_under_way.reset(token)
+
+
 @contextmanager
 def _in_float64(net: Module, values: Mapping[State, Array]) -> Iterator[Sandbox]:
     """A sandbox in which the parameters of `net` are float64; they are back afterwards, whatever happens."""
-    narrow = {parameter: parameter._node for parameter in net.parameters()}
-    for parameter in narrow:
-        value = np.asarray(values.get(parameter, parameter.value), np.float64)
+    narrow = {parameter: parameter.node for parameter in net.parameters()}
+    for parameter, node in narrow.items():
+        value = np.asarray(values.get(parameter, node.value), np.float64)
         parameter._node = parameter._leaf(value)
     try:
         with Sandbox({state: value for state, value in values.items() if state not in narrow}).entered() as sandbox:

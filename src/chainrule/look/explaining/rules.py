@@ -165,7 +165,7 @@ def rule_of(part: Part) -> Rule:
     module = part.module
     if part.path == LOSS and module is None:
         return Rule("", "∂loss/∂guess")
-    if not part.nodes:
+    if part.passes_on:
         return _PASSED_ON
     if isinstance(module, Dense) and part.aspect == "activation" and module.activation:
         return ACTIVATION_RULES[module.activation.name]
@@ -183,6 +183,8 @@ def rule_of(part: Part) -> Rule:
 
 
 def _by_ops(part: Part) -> Rule:
+    if not part.nodes:
+        return Rule("made where no gradient flows", "nothing: no gradient is wanted here")
     ops = [node.op for node in part.nodes]
     names = [op.value for op in ops]
     shown = " → ".join(names[:_SHOWN_OPS]) + (f" → … ({len(names)} operations)" if len(names) > _SHOWN_OPS else "")

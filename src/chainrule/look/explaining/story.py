@@ -93,10 +93,10 @@ def stories_of(parts: Sequence[Part], error: Error, names: dict[Node, str]) -> t
 
 def _story(part: Part, error: Error, names: dict[Node, str]) -> LayerStory:
     arrived = [(node, error.arrived[node]) for node in part.produced if node in error.arrived]
-    if part.nodes:
-        flows = [(node, error.passed_by(part.nodes, node)) for node in part.received]
-    else:
+    if part.passes_on:
         flows = [(node, error.arrived.get(node)) for node in part.received]
+    else:
+        flows = [(node, error.passed_by(part.nodes, node)) for node in part.received]
     rule = rule_of(part)
     return LayerStory(
         part.path,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.look.explaining.figures import digits, place, short, signed
-from chainrule.look.explaining.lines import WIDTH, Line, cut, shortened
+from chainrule.look.explaining.lines import WIDTH, Line, cut, shortened, wrapped
 
 if TYPE_CHECKING:
     from chainrule.look.explaining.examples import Examples
