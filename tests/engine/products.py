@@ -51,9 +51,7 @@ class Guarded:
     def guards(self) -> np.ndarray:
         """Every element of the buffer that is no element of the array."""
         inside = np.zeros(self.buffer.size, bool)
-        places = np.lib.stride_tricks.as_strided(
-            inside[self.start + self.offset :], self.view.shape, self.strides
-        )
+        places = np.lib.stride_tricks.as_strided(inside[self.start + self.offset :], self.view.shape, self.strides)
         places[...] = True
         return self.buffer[~inside]
 
@@ -67,6 +65,7 @@ class Compiled:
     result: Guarded
     other: Guarded  # what `finish` writes
     bias: Guarded
+    contraction: Contraction
     text: str
     native: Native | None
     scratch: int
@@ -114,7 +113,7 @@ def compiled(
     write_contraction(code, contraction, arrays, target, finish, kept)
     text = "\n".join([*code.declarations, code.text()])
     scratch = scratch_bytes(contraction, target, kept, finished)
-    return Compiled(left, right, result, other, bias, text, Native(text, target) if run else None, scratch)
+    return Compiled(left, right, result, other, bias, contraction, text, Native(text, target) if run else None, scratch)
 
 
 def _with_bias(product: Node) -> Finish:
@@ -126,7 +125,11 @@ def _with_bias(product: Node) -> Finish:
         with code.loop("0", str(tile.rows)) as row, code.loop("0", str(tile.columns)) as column:
             place = code.let(f"add i64 {code.let(f'mul i64 {row}, {tile.stride}')}, {column}")
             value = code.let(f"load {kind}, ptr {code.element(kind, tile.address, place)}")
-            indices = [*tile.batch, code.let(f"add i64 {row}, {tile.row}"), code.let(f"add i64 {column}, {tile.column}")]
+            indices = [
+                *tile.batch,
+                code.let(f"add i64 {row}, {tile.row}"),
+                code.let(f"add i64 {column}, {tile.column}"),
+            ]
             bias = code.let(f"load {kind}, ptr {code.element(kind, '%a4', indices[-1])}")
             goal = "0"
             for index, length in zip(indices, product.shape, strict=True):

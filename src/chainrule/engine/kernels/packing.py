@@ -7,15 +7,17 @@ beside each other become `depth` short rows for each tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.dtypes import DType
+from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.tile import Panel
 from chainrule.engine.kernels.vector import Vector, read, write
 
-_TOGETHER = 4  # rows of a panel that are copied in one turn of a loop
+TOGETHER = 4  # rows of a panel that are copied in one turn of a loop
 
 
 def kind_of(dtype: DType, lanes: int) -> Kind:
@@ -42,118 +44,132 @@ def moved(code: Code, kind: Kind, address: str, elements: int) -> str:
     return code.element(Kind(kind.dtype).type, address, str(elements))
 
 
-def pack_right(
-    code: Code, dtype: DType, panel: Panel, depth: int, source: str, strides: tuple[int, int], goal: str
-) -> None:
-    """Copy a panel, which begins at `source` and has strides (depth, column), to `goal`: vector after vector."""
-    along_depth, across = strides
-    row = len(panel.offsets) * panel.lanes
-    kind = kind_of(dtype, panel.lanes)
-    if across == 1:
-
-        def copy(here: str, there: str) -> None:
-            for number, offset in enumerate(panel.offsets):
-                value = load(code, kind, moved(code, kind, here, offset), panel.used_in(number))
-                store(code, kind, value, moved(code, kind, there, number * panel.lanes))
-
-        _walk(code, kind, depth, (source, along_depth), (goal, row), copy)
-    elif along_depth == 1 and min(depth, panel.lanes) > 1:
-        _transposed(code, dtype, panel, depth, source, across, goal)
-    else:
-        single = kind_of(dtype, 1)
-
-        def gather(here: str, there: str) -> None:
-            for number, offset in enumerate(panel.offsets):
-                for lane in range(panel.lanes):
-                    value = single.constant(0)
-                    if lane < panel.used_in(number):
-                        value = load(code, single, moved(code, single, here, (offset + lane) * across))
-                    store(code, single, value, moved(code, single, there, number * panel.lanes + lane))
-
-        _walk(code, single, depth, (source, along_depth), (goal, row), gather, together=1)
+_CopyRow = Callable[[Code, str, str], None]
 
 
-def pack_left(code: Code, dtype: DType, rows: int, depth: int, source: str, along_depth: int, goal: str) -> None:
-    """Copy a tile's rows, which lie beside each other from `source` on, to `goal`: `depth` times `rows` elements."""
-    pieces = []
-    while sum(pieces) < rows:
-        pieces.append(1 << ((rows - sum(pieces)).bit_length() - 1))
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A panel as it is packed: `depth` rows of `row` elements each, in which the panel's vectors lie at `places`."""
 
-    def copy(here: str, there: str) -> None:
-        for number, piece in enumerate(pieces):
-            kind, done = kind_of(dtype, piece), sum(pieces[:number])
-            store(code, kind, load(code, kind, moved(code, kind, here, done)), moved(code, kind, there, done))
+    dtype: DType
+    panel: Panel
+    depth: int
+    places: tuple[int, ...]
+    row: int
 
-    _walk(code, Kind(dtype), depth, (source, along_depth), (goal, rows), copy)
+    @classmethod
+    def of_vectors(cls, dtype: DType, panel: Panel, depth: int) -> Copy:
+        """Whole vectors one after the other, as the right operand is read."""
+        places = tuple(number * panel.lanes for number in range(len(panel.offsets)))
+        return cls(dtype, panel, depth, places, len(places) * panel.lanes)
 
+    @classmethod
+    def of_numbers(cls, dtype: DType, count: int, lanes: int, depth: int) -> Copy:
+        """`count` numbers after each other, as the left operand is read."""
+        panel = Panel.of(count, lanes, masked=False)
+        return cls(dtype, panel, depth, panel.offsets, count)
 
-def _walk(
-    code: Code,
-    kind: Kind,
-    count: int,
-    source: tuple[str, int],
-    goal: tuple[str, int],
-    copy: Callable[[str, str], None],
-    together: int = _TOGETHER,
-) -> None:
-    """`copy(from, to)` for `count` places, each a stride (in elements) further than the one before."""
-    with _steps(code, count, together) as (start, number):
-        element = Kind(kind.dtype).type
-        for each in range(number):
-            here, there = (
-                moved(code, kind, code.element(element, base, _scaled(code, start, stride)), each * stride)
-                for base, stride in (source, goal)
-            )
-            copy(here, there)
-    done = count - count % together
-    for each in range(done, count):
-        copy(*(moved(code, kind, base, each * stride) for base, stride in (source, goal)))
+    def write(self, code: Code, source: str, strides: tuple[int, int], goal: str, depth: str = "") -> None:
+        """Copy from `source` on, with strides (along the depth, along the panel), to `goal`.
 
+        `depth` names the number of rows if it is known only when the program runs; then `self.depth` is the most.
+        """
+        along_depth, across = strides
+        rows: _CopyRow
+        rows, together = partial(self._elements, across), 1
+        if across == 1 and self.panel.lanes > 1:
+            rows, together = self.vectors, TOGETHER
+        elif along_depth == 1 and min(self.depth, self.panel.lanes) > 1:
+            size = min(self.panel.lanes, 1 << (self.depth.bit_length() - 1))
+            if not depth:
+                self._transposed(code, source, across, goal, size)
+                return
+            whole = code.let(f"and i64 {depth}, {-size}")
+            with code.loop("0", whole, size) as start:
+                self._square(code, source, across, goal, size, start)
+            self._walk_from(code, source, along_depth, goal, rows, whole, depth)
+            return
+        if not depth:
+            self._walk(code, source, along_depth, goal, rows, together)
+            return
+        whole = code.let(f"and i64 {depth}, {-together}")
+        with code.loop("0", whole, together) as start:
+            self.rows(code, source, along_depth, goal, rows, start, range(together))
+        self._walk_from(code, source, along_depth, goal, rows, whole, depth)
 
-@contextmanager
-def _steps(code: Code, count: int, together: int) -> Iterator[tuple[str, int]]:
-    """A loop over the multiples of `together` up to `count`, without what is left; nothing at all if none fit."""
-    whole = count - count % together
-    if whole == together:
-        yield "0", together
-    elif whole:
-        with code.loop("0", str(whole), together) as start:
-            yield start, together
-    else:
-        yield "0", 0
+    def clear(self, code: Code, goal: str, low: str, high: str) -> None:
+        """Zeros in the rows from `low` to `high`."""
+        kind = kind_of(self.dtype, self.panel.lanes)
+        zero = "zeroinitializer" if kind.lanes else kind.constant(0)
+        with code.loop(low, high) as step:
+            there = code.element(Kind(self.dtype).type, goal, times(code, step, self.row))
+            for place in self.places:
+                store(code, kind, zero, moved(code, kind, there, place))
 
+    def vectors(self, code: Code, here: str, there: str) -> None:
+        """Copy one row that lies without gaps from `here` to `there`."""
+        kind = kind_of(self.dtype, self.panel.lanes)
+        for number, (offset, place) in enumerate(zip(self.panel.offsets, self.places, strict=True)):
+            value = load(code, kind, moved(code, kind, here, offset), self.panel.used_in(number))
+            store(code, kind, value, moved(code, kind, there, place))
 
-def _scaled(code: Code, index: str, stride: int) -> str:
-    return index if index == "0" or stride == 1 else code.let(f"mul nsw i64 {index}, {stride}")
+    def _elements(self, across: int, code: Code, here: str, there: str) -> None:
+        kind = Kind(self.dtype)
+        for number, (offset, place) in enumerate(zip(self.panel.offsets, self.places, strict=True)):
+            for lane in range(self.panel.lanes):
+                value = kind.constant(0)
+                if lane < self.panel.used_in(number):
+                    value = load(code, kind, moved(code, kind, here, (offset + lane) * across))
+                store(code, kind, value, moved(code, kind, there, place + lane))
 
+    def rows(
+        self, code: Code, source: str, stride: int, goal: str, copy: _CopyRow, start: str, steps: Iterable[int]
+    ) -> None:
+        """The rows `start + step` for each of the steps."""
+        kind = Kind(self.dtype)
+        here = code.element(kind.type, source, times(code, start, stride))
+        there = code.element(kind.type, goal, times(code, start, self.row))
+        for step in steps:
+            copy(code, moved(code, kind, here, step * stride), moved(code, kind, there, step * self.row))
 
-def _transposed(code: Code, dtype: DType, panel: Panel, depth: int, source: str, across: int, goal: str) -> None:
-    """Pack a panel whose columns lie without gaps: square blocks, transposed in registers.
+    def _walk(self, code: Code, source: str, stride: int, goal: str, copy: _CopyRow, together: int) -> None:
+        """All rows, `together` of them in a turn of a loop."""
+        whole = self.depth - self.depth % together
+        if whole > together:
+            with code.loop("0", str(whole), together) as start:
+                self.rows(code, source, stride, goal, copy, start, range(together))
+        else:
+            self.rows(code, source, stride, goal, copy, "0", range(whole))
+        self.rows(code, source, stride, goal, copy, "0", range(whole, self.depth))
 
-    The last block along the depth overlaps the one before rather than going past the end.
-    """
-    size = min(panel.lanes, 1 << (depth.bit_length() - 1))
-    kind, row = kind_of(dtype, size), len(panel.offsets) * panel.lanes
+    def _walk_from(self, code: Code, source: str, stride: int, goal: str, copy: _CopyRow, low: str, high: str) -> None:
+        """The rows from `low` to `high` one by one."""
+        with code.loop(low, high) as start:
+            self.rows(code, source, stride, goal, copy, start, [0])
 
-    def block(start: str) -> None:
-        here = code.element(Kind(dtype).type, source, start)
-        there = code.element(Kind(dtype).type, goal, _scaled(code, start, row))
-        for number, offset in enumerate(panel.offsets):
-            for part in range(0, panel.lanes, size):
-                used = max(0, min(size, panel.used_in(number) - part))
-                lines = [load(code, kind, moved(code, kind, here, (offset + part + q) * across)) for q in range(used)]
-                lines += ["zeroinitializer"] * (size - used)
+    def _transposed(self, code: Code, source: str, across: int, goal: str, size: int) -> None:
+        """Square blocks, of which the last overlaps the one before rather than going past the end."""
+        whole = self.depth - self.depth % size
+        if whole > size:
+            with code.loop("0", str(whole), size) as start:
+                self._square(code, source, across, goal, size, start)
+        else:
+            self._square(code, source, across, goal, size, "0")
+        if self.depth % size:
+            self._square(code, source, across, goal, size, str(self.depth - size))
+
+    def _square(self, code: Code, source: str, across: int, goal: str, size: int, start: str) -> None:
+        """`size` rows from `start` on, read along the depth and transposed in registers."""
+        kind, single = kind_of(self.dtype, size), Kind(self.dtype).type
+        here = code.element(single, source, start)
+        there = code.element(single, goal, times(code, start, self.row))
+        for number, (offset, place) in enumerate(zip(self.panel.offsets, self.places, strict=True)):
+            for part in range(0, self.panel.lanes, size):
+                used = max(0, min(size, self.panel.used_in(number) - part))
+                starts = [moved(code, kind, here, (offset + part + line) * across) for line in range(used)]
+                lines = [load(code, kind, each) for each in starts] + ["zeroinitializer"] * (size - used)
                 for step, line in enumerate(_transpose(code, kind, lines)):
-                    store(code, kind, line, moved(code, kind, there, step * row + number * panel.lanes + part))
-
-    whole = depth - depth % size
-    if whole == size:
-        block("0")
-    else:
-        with code.loop("0", str(whole), size) as start:
-            block(start)
-    if depth % size:
-        block(str(depth - size))
+                    store(code, kind, line, moved(code, kind, there, step * self.row + place + part))
 
 
 def _transpose(code: Code, kind: Kind, lines: list[str]) -> list[str]:

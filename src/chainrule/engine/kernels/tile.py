@@ -15,6 +15,7 @@ from chainrule.engine.target import Target
 
 _TILE_COST = 12.0  # cycles to begin and end a tile, beside those for each of its vectors
 _STORE_COST = 1.5  # cycles to clear and to store a vector of sums
+_FAR = 0.01  # cycles that tip the scales towards narrow panels, which stay in the first cache for longer
 _LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the first cache again
 _LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
 
@@ -182,7 +183,7 @@ class Model:
         def tile(rows: int) -> float:
             sums, loads = rows * vectors, rows + vectors
             each = max(sums / self.target.products, loads / self.target.loads, self.target.latency)
-            return depth * (each + 0.01 * loads) + _TILE_COST + _STORE_COST * sums
+            return depth * (each + _FAR * (rows + 3 * vectors)) + _TILE_COST + _STORE_COST * sums
 
         return cut.tall * tile(cut.rows) + cut.short * tile(cut.rows - 1)
 

@@ -1,0 +1,221 @@
+"""What a matrix product is and how it will be computed, decided from shapes and strides before any code is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chainrule.engine.dtypes import DType
+from chainrule.engine.graph import Shape
+from chainrule.engine.kernel import Access, Contraction
+from chainrule.engine.kernels.sums import LONGEST_TURN
+from chainrule.engine.kernels.tile import Model, Strip
+from chainrule.engine.target import Target
+
+LARGE = float(os.environ.get("LARGE", "2"))
+_ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
+_FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
+_FEW_PANELS = 8  # rows of the left operand that fewer panels use are read where they lie
+_GROUP_ROWS = 120  # rows of the left operand that are copied together at least
+_CHUNK = 512 * 1024  # bytes of the right operand that are copied together
+_NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
+_WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
+_GROUP_SHARE = 0.4  # of the second cache, for the copy of rows of the left operand
+_DEPTH_SHARE = 0.75  # of the first cache, for the part of a panel and of a tile's rows that are used together
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """An operand: element `offset + sum(batch index * batch stride) + row * down + column * across` of an array."""
+
+    offset: int
+    batch: Shape
+    down: int
+    across: int
+
+    @classmethod
+    def of(cls, access: Access, batch: Sequence[int], rows: int, columns: int) -> Matrix:
+        """What an access says, with strides of axes of length 1 that suit best."""
+        outer = tuple(0 if length == 1 else stride for length, stride in zip(batch, access.strides, strict=False))
+        down, across = access.strides[len(batch) :]
+        return cls(access.offset, outer, down if rows > 1 else columns, across if columns > 1 else 1)
+
+    @property
+    def transposed(self) -> Matrix:
+        """The same elements with rows and columns exchanged."""
+        return replace(self, down=self.across, across=self.down)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix product for each index of `batch`: (rows, depth) times (depth, columns).
+
+    Where the result is one column it is `turned` into one row, so that vectors can run along it: the operands are
+    exchanged.
+    """
+
+    dtype: DType
+    batch: Shape
+    rows: int
+    columns: int
+    depth: int
+    left: Matrix
+    right: Matrix
+    turned: bool
+
+    @classmethod
+    def of(cls, contraction: Contraction) -> Product:
+        """What a contraction asks for."""
+        *batch, rows, columns = contraction.node.shape
+        depth = contraction.node.inputs[0].shape[-1]
+        left = Matrix.of(contraction.left, batch, rows, depth)
+        right = Matrix.of(contraction.right, batch, depth, columns)
+        dtype, outer = contraction.node.dtype, tuple(batch)
+        if columns == 1 and rows > 1:
+            return cls(dtype, outer, columns, rows, depth, right.transposed, left.transposed, True)
+        return cls(dtype, outer, rows, columns, depth, left, right, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How a large product is cut so that what is used again and again is near.
+
+    Attributes
+    ----------
+    depth
+        Steps along the depth that are taken together: a panel's part stays in the first cache.
+    tiles
+        Tiles of rows whose part of the left operand is copied together, and stays in the second cache.
+    panels
+        Panels whose part of the right operand is copied together.
+    band
+        Tiles of rows after which the panels begin anew. The sums of a band times `panels` wait in the scratch memory
+        between blocks of the depth; they are the same bits as sums that never left their registers.
+    """
+
+    depth: int
+    tiles: int
+    panels: int
+    band: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a product is computed.
+
+    Attributes
+    ----------
+    strips
+        The cut of the columns, and of the rows for each.
+    pack_right, pack_left
+        Which operands are copied before they are used.
+    group
+        How many tiles of a panel are computed before the next panel; 0: all.
+    blocks
+        The cut of a large product; None: every tile is computed at once.
+    lanes
+        How many elements a full vector holds.
+    """
+
+    strips: tuple[Strip, ...]
+    pack_right: bool
+    pack_left: bool
+    group: int
+    blocks: Blocks | None
+    lanes: int
+
+    @classmethod
+    def of(cls, product: Product, target: Target) -> Plan:
+        """The plan for a product on a target."""
+        model = Model(target, product.dtype.itemsize, product.left.down)
+        strips = model.strips(product.rows, product.depth, product.columns)
+        widest = max(strips, key=lambda strip: strip.count)
+        blocks = _blocks(product, widest, target)
+        if blocks:
+            return cls(strips, True, True, 0, blocks, model.lanes)
+        pack_left = product.left.across != 1 and product.depth > 1 and widest.count >= _FEW_PANELS
+        group = _group(product, widest, target) if pack_left else 0
+        return cls(strips, _packs_right(product, widest, target), pack_left, group, None, model.lanes)
+
+    def packs_left(self, strip: Strip) -> bool:
+        """Whether a strip's rows of the left operand are copied: a few panels cannot earn that back."""
+        return self.pack_left and strip.count >= _FEW_PANELS
+
+    def tiles_together(self, strip: Strip) -> int:
+        """How many tiles of a strip are computed before the next panel."""
+        return min(self.group or strip.heights.tiles, strip.heights.tiles)
+
+
+def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
+    """Whether panels of the right operand are copied: where no vector can be read, and where many tiles read far
+    apart lines."""
+    if product.right.across != 1:
+        return product.depth > 0 and strip.panel.width > 1
+    panel_bytes = product.depth * strip.panel.width * product.dtype.itemsize
+    beside = product.right.down == strip.panel.width
+    return not beside and strip.heights.tiles >= _FEW_TILES and panel_bytes > target.first_cache // 4
+
+
+def _group(product: Product, strip: Strip, target: Target) -> int:
+    """How many tiles make a group, so that the copy of their rows fits half of the second cache."""
+    rows = max(_GROUP_ROWS, target.second_cache // 2 // (product.dtype.itemsize * product.depth))
+    return _even(strip.heights.tiles, rows // strip.heights.rows)
+
+
+def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
+    """The cut of a product whose left operand does not stay in the second cache; None for the others."""
+    rows, width, item = strip.heights.rows, strip.panel.width, product.dtype.itemsize
+    is_near = product.depth * product.rows * item <= _NEAR_SHARE * target.second_cache
+    if is_near or strip.heights.tiles < _FEW_TILES or strip.count < _FEW_PANELS:
+        return None
+    deep = max(1, int(_DEPTH_SHARE * target.first_cache) // ((width + rows) * item))
+    depth = _even(-(-product.depth // LONGEST_TURN), max(1, deep // LONGEST_TURN)) * LONGEST_TURN
+    tiles = _even(strip.heights.tiles, int(_GROUP_SHARE * target.second_cache) // (depth * rows * item))
+    panels = max(1, min(strip.count, _CHUNK // (depth * width * item)))
+    band = strip.heights.tiles
+    if depth < product.depth:
+        band = _even(band, _WAITING // (panels * rows * width * item))
+    return Blocks(depth, min(tiles, band), panels, band)
+
+
+def _even(count: int, most: int) -> int:
+    """The size of equal parts of a count, each at most so large."""
+    parts = -(-count // max(1, most))
+    return -(-count // parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Where the parts of a thread's scratch memory begin, in bytes.
+
+    First the finished tile (where the product is not kept), then the copies of left and right, then sums under way.
+    `stride` is how many elements a row of sums takes; `gap` elements keep the copies of neighbouring panels from
+    falling on the same lines of the caches.
+    """
+
+    left: int
+    right: int
+    sums: int
+    size: int
+    stride: int
+    gap: int
+
+    @classmethod
+    def of(cls, product: Product, plan: Plan, kept: bool) -> Scratch:
+        """The layout for a product that goes to an array (`kept`) or not."""
+        item, blocks = product.dtype.itemsize, plan.blocks
+        stride = max(len(strip.panel.offsets) * strip.panel.lanes for strip in plan.strips)
+        most = max(strip.heights.rows for strip in plan.strips)
+        together = max(plan.tiles_together(strip) * strip.heights.rows for strip in plan.strips)
+        left = together * product.depth if plan.pack_left else 0
+        right = product.depth * stride if plan.pack_right else 0
+        gap, sums = _ALIGNMENT // item, 0
+        if blocks:
+            left = blocks.tiles * most * blocks.depth
+            right = blocks.panels * (blocks.depth * stride + gap)
+            sums = blocks.panels * blocks.band * most * stride if blocks.depth < product.depth else 0
+        ends = [0]
+        for size in (0 if kept else most * stride, left, right, sums):
+            ends.append(ends[-1] + -(-size * item // _ALIGNMENT) * _ALIGNMENT)
+        return cls(ends[1], ends[2], ends[3], ends[4], stride, gap)

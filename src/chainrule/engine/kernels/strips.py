@@ -1,0 +1,201 @@
+"""Products of moderate size: strips of panels of tiles, each tile summed over the whole depth at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from chainrule.engine.code import Code, Kind
+from chainrule.engine.kernel import contiguous
+from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
+from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
+from chainrule.engine.kernels.shares import Share, larger, plus, smaller, times, unravelled
+from chainrule.engine.kernels.sums import Left, Right, Sums
+from chainrule.engine.kernels.tile import Finish, Panel, Strip, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where the code is: a panel, from `column` on, of a batch; `first` is the first tile of the group."""
+
+    strip: Strip
+    batch: str
+    column: str
+    first: str
+
+    @property
+    def panel(self) -> Panel:
+        return self.strip.panel
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A tile of a panel: its number, its first row and how many rows it has."""
+
+    tile: str
+    row: str
+    rows: int
+
+
+class Writer:
+    """Writes the loops and tiles of one product into the text of a function."""
+
+    def __init__(
+        self,
+        code: Code,
+        product: Product,
+        plan: Plan,
+        scratch: Scratch,
+        *,
+        left: str,
+        right: str,
+        result: str | None,
+        finish: Finish | None,
+    ) -> None:
+        self.code, self.product, self.plan, self.scratch = code, product, plan, scratch
+        self.left, self.right, self.result, self.finish = left, right, result, finish
+        self.element = Kind(product.dtype).type
+
+    # --- Loops ---
+
+    def strip(self, strip: Strip) -> None:
+        """A thread's share of a strip: panels, batches and tiles where all batches share copied panels, else batches,
+        groups of tiles, panels and tiles."""
+        plan, batches = self.plan, math.prod(self.product.batch)
+        together = plan.tiles_together(strip)
+        groups = -(-strip.heights.tiles // together)
+        shared = plan.pack_right and groups == 1 and not plan.packs_left(strip) and not any(self.product.right.batch)
+        sizes = [strip.count, batches] if shared else [batches, groups, strip.count]
+        with ExitStack() as stack:
+            share = Share(self.code, [*sizes, together])
+            stack.enter_context(share.any())
+            indices: list[str] = []
+            for level in range(len(sizes)):
+                indices.append(stack.enter_context(share.level(level)))
+                if level == 1 and plan.packs_left(strip):
+                    self._pack_left(strip, indices[0], times(self.code, indices[1], together))
+                if level == (0 if shared else 2) and plan.pack_right:
+                    self._pack_right(strip, "0" if shared else indices[0], self.column(strip, indices[level]))
+            number, batch = indices if shared else (indices[2], indices[0])
+            first = "0" if shared else times(self.code, indices[1], together)
+            here = Here(strip, batch, self.column(strip, number), first)
+            low, high = (plus(self.code, bound, first) for bound in share.bounds)
+            if groups > 1:
+                high = smaller(self.code, high, str(strip.heights.tiles))
+            self.tiles(strip, low, high, lambda spot: self._whole(here, spot))
+
+    def column(self, strip: Strip, number: str) -> str:
+        return plus(self.code, times(self.code, number, strip.panel.width), strip.column)
+
+    def tiles(self, strip: Strip, low: str, high: str, write: Callable[[Spot], None]) -> None:
+        """`write` the code of a tile, for all from `low` to `high`: once for the tall and once for the short ones."""
+        code, heights = self.code, strip.heights
+        for rows, begin, end in ((heights.rows, 0, heights.tall), (heights.rows - 1, heights.tall, heights.tiles)):
+            if begin == end:
+                continue
+            start = low if begin == 0 else larger(code, low, str(begin))
+            stop = high if end == heights.tiles else smaller(code, high, str(end))
+            with code.loop(start, stop) as tile:
+                row = plus(code, times(code, tile, rows), begin)  # the tall tiles above have one row more each
+                write(Spot(tile, row, rows))
+
+    # --- Operands ---
+
+    def base(self, name: str, matrix: Matrix, batch: str) -> str:
+        """The address of a matrix's first element for a batch."""
+        place = str(matrix.offset)
+        for index, stride in zip(unravelled(self.code, batch, self.product.batch), matrix.batch, strict=True):
+            if stride:
+                place = plus(self.code, place, times(self.code, index, stride))
+        return self.code.element(self.element, name, place)
+
+    def part(self, begin: int) -> str:
+        """The address of a part of the scratch memory."""
+        return self.code.element("i8", "%scratch", str(begin))
+
+    def _pack_left(self, strip: Strip, batch: str, first: str) -> None:
+        """Copy the rows of a group of tiles."""
+        code, product = self.code, self.product
+        base = self.base(self.left, product.left, batch)
+        last = smaller(code, plus(code, first, self.plan.tiles_together(strip)), str(strip.heights.tiles))
+
+        def pack(spot: Spot) -> None:
+            copy = Copy.of_numbers(product.dtype, spot.rows, self.plan.lanes, product.depth)
+            source = code.element(self.element, base, times(code, spot.row, product.left.down))
+            copy.write(code, source, (product.left.across, product.left.down), self._packed_left(strip, spot, first))
+
+        self.tiles(strip, first, last, pack)
+
+    def _pack_right(self, strip: Strip, batch: str, column: str) -> None:
+        """Copy a panel."""
+        code, product, matrix = self.code, self.product, self.product.right
+        base = self.base(self.right, matrix, batch)
+        source = code.element(self.element, base, times(code, column, matrix.across))
+        copy = Copy.of_vectors(product.dtype, strip.panel, product.depth)
+        copy.write(code, source, (matrix.down, matrix.across), self.part(self.scratch.right))
+
+    def _packed_left(self, strip: Strip, spot: Spot, first: str) -> str:
+        """Where the copy of a tile's rows is."""
+        place = times(self.code, self._within(spot, first), strip.heights.rows * self.product.depth)
+        return self.code.element(self.element, self.part(self.scratch.left), place)
+
+    def _within(self, spot: Spot, first: str) -> str:
+        """The number of a tile in its group."""
+        return spot.tile if first == "0" else self.code.let(f"sub nsw i64 {spot.tile}, {first}")
+
+    def left_of(self, here: Here, spot: Spot) -> Left:
+        if self.plan.packs_left(here.strip):
+            return Left(self._packed_left(here.strip, spot, here.first), 1, spot.rows)
+        matrix = self.product.left
+        base = self.base(self.left, matrix, here.batch)
+        start = self.code.element(self.element, base, times(self.code, spot.row, matrix.down))
+        return Left(start, matrix.down, matrix.across)
+
+    def right_of(self, here: Here) -> Right:
+        panel, matrix, count = here.panel, self.product.right, len(here.panel.offsets)
+        if self.plan.pack_right:
+            copy = Copy.of_vectors(self.product.dtype, panel, self.product.depth)
+            return Right(self.part(self.scratch.right), copy.row, copy.places, (panel.lanes,) * count)
+        base = self.base(self.right, matrix, here.batch)
+        start = self.code.element(self.element, base, times(self.code, here.column, matrix.across))
+        return Right(start, matrix.down, panel.offsets, tuple(panel.used_in(number) for number in range(count)))
+
+    # --- Tiles ---
+
+    def _sums(self, here: Here, spot: Spot) -> Sums:
+        kind = kind_of(self.product.dtype, here.panel.lanes)
+        return Sums(self.code, kind, spot.rows, self.left_of(here, spot), self.right_of(here))
+
+    def _whole(self, here: Here, spot: Spot) -> None:
+        """A tile over the whole depth."""
+        self.end(here, spot, self._sums(here, spot).over(self.product.depth))
+
+    def end(self, here: Here, spot: Spot, sums: list[str]) -> None:
+        """A tile's sums stored, and finished."""
+        code, product, panel = self.code, self.product, here.panel
+        kind = kind_of(product.dtype, panel.lanes)
+        address, stride = self._goal(here, spot)
+        values = iter(sums)
+        for line in range(spot.rows):
+            for number, offset in enumerate(panel.offsets):
+                where = moved(code, kind, address, line * stride + offset)
+                store(code, kind, next(values), where, panel.used_in(number) if self.result else None)
+        if self.finish is None:
+            return
+        indices = tuple(unravelled(code, here.batch, product.batch))
+        if product.turned:
+            self.finish(code, Tile(indices, here.column, "0", panel.width, 1, address, 1))
+        else:
+            self.finish(code, Tile(indices, spot.row, here.column, spot.rows, panel.width, address, stride))
+
+    def _goal(self, here: Here, spot: Spot) -> tuple[str, int]:
+        """Where a finished tile goes, and the stride of its rows."""
+        if self.result is None:
+            return "%scratch", self.scratch.stride
+        code, product = self.code, self.product
+        batch = contiguous((*product.batch, product.rows, product.columns))[:-2]
+        place = plus(code, times(code, spot.row, product.columns), here.column)
+        base = self.base(self.result, Matrix(0, batch, product.columns, 1), here.batch)
+        return code.element(self.element, base, place), product.columns
