@@ -26,7 +26,7 @@ def trained(chainrule, *arguments: object) -> dict:
 
 
 def people(rows: int = 400) -> pl.DataFrame:
-    """A table as people have them: gaps, categories, dates, an identifier, free text; `income` follows from the rest."""
+    """A table as people have them: gaps, categories, dates, an identifier, free text; `income` follows from it."""
     rng = np.random.default_rng(2)
     age, city = rng.integers(18, 80, rows), rng.choice(["Köln", "São Paulo", "東京"], rows)
     member = rng.random(rows) < 0.4
@@ -51,7 +51,11 @@ def people(rows: int = 400) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     ("name", "least", "extra"),
-    [("digits", 0.95, ["--epochs", "8"]), ("breast-cancer", 0.96, ["--epochs", "15"]), ("diabetes", 0.40, [])],
+    [
+        ("digits", 0.93, ["--epochs", "4"]),
+        ("breast-cancer", 0.96, ["--epochs", "8"]),
+        ("diabetes", 0.40, ["--epochs", "15"]),
+    ],
 )
 def test_the_built_in_sets_are_learned(chainrule, name: str, least: float, extra: list[str]) -> None:
     # One seed and few epochs; scripts/check_scores.py holds the medians of five whole runs to what is promised.
@@ -63,7 +67,7 @@ def test_the_built_in_sets_are_learned(chainrule, name: str, least: float, extra
 
 def test_a_mixed_table_is_understood_and_learned(chainrule, tmp_path: Path) -> None:
     people().write_csv(tmp_path / "people.csv", separator=";")
-    found = trained(chainrule, "people.csv", "--target", "income", "--epochs", "60")
+    found = trained(chainrule, "people.csv", "--target", "income", "--epochs", "30")
     kinds = {column["name"]: column["kind"] for column in found["columns"]}
     assert kinds == {
         "key": "identifier",
@@ -160,10 +164,10 @@ def test_every_loss_for_numbers_learns_in_the_targets_unit(chainrule, tmp_path: 
 
 def test_categories_with_many_levels_are_embedded_and_the_model_loads_anywhere(chainrule, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    shop = rng.integers(0, 40, 1200)
+    shop = rng.integers(0, 40, 800)
     frame = pl.DataFrame({"shop": [f"shop {s}" for s in shop], "late": np.where(shop % 2 == 0, "yes", "no")})
     frame.write_csv(tmp_path / "shops.csv")
-    found = trained(chainrule, "shops.csv", "--target", "late", "--output", "run", "--epochs", "20")
+    found = trained(chainrule, "shops.csv", "--target", "late", "--output", "run", "--epochs", "12")
     assert "Embedding(42, 13" in found["network"]
     assert found["network_score"]["metrics"]["accuracy"] > 0.95
     net = cr.load(tmp_path / "run" / "model.safetensors")

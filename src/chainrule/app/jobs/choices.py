@@ -25,6 +25,7 @@ from chainrule.nn.schedules import get_schedule
 
 YOU = "you"
 USUAL_RATES = {"sgd": 0.05, "adagrad": 0.02, "rmsprop": 0.001, "adam": 0.002, "adamw": 0.002}
+SMALL, SMALL_FACTOR = 500, 2.5  # small tables get narrow networks, which bear larger steps and need them to get there
 DECAYS = {"adamw": 0.02}
 
 
@@ -92,7 +93,9 @@ def decide(flags: Flags, lesson: Lesson) -> Choices:
         answers=answers,
         optimizer=optimizer,
         learning_rate=chosen(
-            "--learning-rate", flags.learning_rate, lambda: (USUAL_RATES[optimizer], f"usual for {optimizer}")
+            "--learning-rate",
+            flags.learning_rate,
+            lambda: (_rate(optimizer, rows), f"for {optimizer}, {rows:,} rows"),
         ),
         schedule=chosen("--schedule", flags.schedule, lambda: ("cosine", "the default")),
         batch_size=batch_size,
@@ -147,10 +150,8 @@ def optimizer_for(choices: Choices, rows: int) -> Optimizer:
 
 def _widths(rows: int, features: int, lesson: Lesson) -> tuple[int, ...]:
     """Two layers, wider for more rows and more inputs, so that small tables are not learned by heart."""
-    if rows < 500 and not lesson.classes:
-        return (32,)
-    if rows < 500:
-        return (64,)
+    if rows < SMALL:
+        return (64,) if lesson.classes else (32,)
     wide = 256 if features >= 32 or rows >= 20_000 else 128
     return (wide, wide // 2)
 
@@ -166,9 +167,13 @@ def _batch_size(rows: int) -> int:
     return int(2 ** min(10, max(4, round(math.log2(rows / 40)))))
 
 
+def _rate(optimizer: str, rows: int) -> float:
+    return USUAL_RATES[optimizer] * (SMALL_FACTOR if rows < SMALL else 1.0)
+
+
 def _epochs(batches: int) -> int:
     """Some thousands of steps in all."""
-    return min(100, max(10, math.ceil(6000 / batches)))
+    return min(150, max(10, math.ceil(3600 / batches)))
 
 
 def _patience(batches: int) -> int:

@@ -37,8 +37,9 @@ def confusion(found: Confusion) -> str:
 
 def worst_pairs(found: Confusion) -> list[Pair]:
     """Every pair of classes that was confused, most rows first."""
+    totals = [sum(line) for line in found.counts]
     pairs = [
-        Pair(found.classes[true], found.classes[guessed], rows, rows / sum(line))
+        Pair(found.classes[true], found.classes[guessed], rows, rows / totals[true])
         for true, line in enumerate(found.counts)
         for guessed, rows in enumerate(line)
         if rows and true != guessed
