@@ -17,8 +17,7 @@ import numpy as np
 from chainrule.engine.code import MEMORY, Code
 from chainrule.engine.dtypes import DType, bool_
 from chainrule.engine.graph import Shape
-from chainrule.engine.kernels.vector import Vector
-from chainrule.engine.kernels.walk import Axis, along, share
+from chainrule.engine.kernels.walk import Axis, Spot, along, share
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 
@@ -128,7 +127,8 @@ def _convert(code: Code, length: int, dtype: DType, source: np.dtype[Any], far: 
     """One row, from one type to another."""
     element, sort = _SOURCES[source.name]
 
-    def convert(index: str, vector: Vector | None) -> None:
+    def convert(spots: list[Spot]) -> None:
+        ((index, vector),) = spots
         whole = vector if vector and vector.is_whole else None
         wide = f"<{whole.count} x %s>" if whole else "%s"
         for lane in range(1 if whole or vector is None else vector.used):

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from chainrule.engine.code import REGISTER, Code
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Node
-from chainrule.engine.kernel import Expression, Loop, Store, dtypes_of
-from chainrule.engine.kernels.body import Arrays, Body, View, strides_of
+from chainrule.engine.kernel import Access, Expression, Loop, Store, contiguous, dtypes_of
+from chainrule.engine.kernels.body import Arrays, Body, View, strides_by_access, strides_of
 from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.vector import Vector, widest
-from chainrule.engine.kernels.walk import Axis, along, joined, loops, shared_axis
+from chainrule.engine.kernels.walk import Axis, Spot, along, joined, loops, shared_axis
 from chainrule.engine.target import Target
 
 
@@ -24,8 +24,9 @@ def write_loop(code: Code, loop: Loop, arrays: Arrays, target: Target) -> None:
     *slow, fast = axes
     with loops(code, slow, None if shared == len(slow) else shared) as outer:
 
-        def write(index: str, vector: Vector | None) -> None:
-            write_stores(code, loop.stores, arrays, {**outer, fast.last: index}, vector)
+        def write(spots: list[Spot]) -> None:
+            for index, vector in spots:
+                write_stores(code, loop.stores, arrays, {**outer, fast.last: index}, vector)
 
         along(code, fast, lanes, write, shared=shared == len(slow))
 
@@ -61,10 +62,29 @@ def write_epilogue(
     bottom = code.let(f"add i64 {tile.row}, {tile.rows}")
     batch = dict(enumerate(tile.batch))
     fast = Axis(tile.columns, rank - 1)
+    ahead = _whole_arrays(product, stores)
     with code.loop(tile.row, bottom) as row:
+        later = code.let(f"add i64 {row}, {tile.rows}")
+        _prefetch(code, ahead, arrays, {**batch, rank - 2: later, rank - 1: tile.column})
 
-        def write(index: str, vector: Vector | None) -> None:
-            column = tile.column if index == "0" else code.let(f"add i64 {tile.column}, {index}")
-            write_stores(code, stores, seen, {**batch, rank - 2: row, rank - 1: column}, vector)
+        def write(spots: list[Spot]) -> None:
+            for index, vector in spots:
+                column = tile.column if index == "0" else code.let(f"add i64 {tile.column}, {index}")
+                write_stores(code, stores, seen, {**batch, rank - 2: row, rank - 1: column}, vector)
 
         along(code, fast, lanes_for(stores, fast, target), write)
+
+
+def _whole_arrays(product: Node, stores: Sequence[Store]) -> list[Access]:
+    """What an epilogue reads or writes that is as large as the product, such as a parameter and its moments."""
+    own = contiguous(product.shape)
+    found = [store.access for store in stores] + [a for a, _ in strides_by_access(store.value for store in stores) if a]
+    return [*{a.array: a for a in found if a.strides == own and a.array is not product}.values()]
+
+
+def _prefetch(code: Code, ahead: Sequence[Access], arrays: Arrays, indices: dict[int, str]) -> None:
+    """Ask for the same row of the next tile, which would else be waited for: no processor guesses that pattern."""
+    code.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    for access in ahead:
+        address = Body(code, arrays, indices).address(access)
+        code.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 1, i32 3, i32 1)")

@@ -18,11 +18,12 @@ from chainrule.engine.kernel import Reduction, contiguous
 from chainrule.engine.kernels.body import Arrays, Body, strides_of
 from chainrule.engine.kernels.loops import lanes_of
 from chainrule.engine.kernels.vector import Vector, across, only_used, write
-from chainrule.engine.kernels.walk import Axis, along, joined, loops, shared_axis
+from chainrule.engine.kernels.walk import Axis, Spot, along, joined, loops, shared_axis
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
 
 _PART = 4096  # elements that are summed on their own before they join the rest
+_COLUMNS = 8  # vectors of results side by side: every row then gives a few whole cache lines
 _TOGETHER = 4  # vectors in flight: an addition takes about as many cycles
 
 
@@ -107,21 +108,23 @@ def _write_columns(
     rows, last = gone[:-1], gone[-1]
     with loops(code, slow, None if shared == len(slow) else shared) as outer:
 
-        def column(index: str, vector: Vector | None) -> None:
-            sums = _Sums(code, Kind(node.dtype, vector.count if vector else 0), node.op, 1)
-            here = {**outer, fast.last: index}
+        def columns(spots: list[Spot]) -> None:
+            sums = _Sums(code, Kind(node.dtype, spots[0][1].count if spots[0][1] else 0), node.op, len(spots))
             with loops(code, rows) as middle, code.loop("0", str(last.extent), _PART) as begin:
                 sums.begin_part()
                 end = code.let(f"add i64 {begin}, {_PART}")
                 short = code.let(f"icmp slt i64 {end}, {last.extent}")
                 stop = code.let(f"select i1 {short}, i64 {end}, i64 {last.extent}")
                 with code.loop(begin, stop) as row:
-                    body = Body(code, arrays, {**here, **middle, last.last: row}, vector)
-                    sums.add(0, body.value(reduction.value))
+                    for number, (index, vector) in enumerate(spots):
+                        here = {**outer, fast.last: index, **middle, last.last: row}
+                        sums.add(number, Body(code, arrays, here, vector).value(reduction.value))
                 sums.end_part()
-            write(code, Kind(node.dtype), sums.total(), _goal(Body(code, arrays, here), reduction), vector)
+            for slot, (index, vector) in zip(sums.whole, spots, strict=True):
+                goal = _goal(Body(code, arrays, {**outer, fast.last: index}), reduction)
+                write(code, Kind(node.dtype), code.get(sums.kind.type, slot), goal, vector)
 
-        along(code, fast, lanes, column, shared=shared == len(slow))
+        along(code, fast, lanes, columns, shared=shared == len(slow), together=_COLUMNS)
 
 
 class _Sums:

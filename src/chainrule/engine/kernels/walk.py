@@ -65,46 +65,56 @@ def shared_axis(axes: Sequence[Axis]) -> int:
     return max(range(len(axes)), key=lambda number: axes[number].extent)
 
 
-Write = Callable[[str, Vector | None], None]
+Spot = tuple[str, Vector | None]  # where a vector begins, and the vector; None: a single point
+Write = Callable[[list[Spot]], None]
+_TEAM = 8  # groups of vectors that there should be for threads to share them out
 
 
-def along(code: Code, axis: Axis, lanes: int, write: Write, shared: bool = False) -> None:
-    """Walk an axis in vectors of `lanes`, or point by point where `lanes` is 0.
+def along(code: Code, axis: Axis, lanes: int, write: Write, *, shared: bool = False, together: int = 1) -> None:
+    """Walk an axis in vectors of `lanes`, `together` of them at a time, or point by point where `lanes` is 0.
 
-    `write(index, vector)` writes the code of one vector that begins at `index`; the last one may be used in part.
+    `write` writes the code of some vectors side by side; the last one of the axis may be used in part.
     """
     if not lanes:
         start, stop = share(code, axis.extent) if shared else ("0", str(axis.extent))
         with code.loop(start, stop) as index:
-            write(index, None)
+            write([(index, None)])
         return
     whole, rest = divmod(axis.extent, lanes)
     vector = Vector(axis.last, lanes, lanes)
-    if shared:
-        _shared_vectors(code, axis, vector, write)
+    together = max(1, min(together, whole // _TEAM if shared else whole))
+    groups, single = divmod(whole, together)
+    step = lanes * together
+    if groups == 1 and not shared:
+        write([(str(number * lanes), vector) for number in range(together)])
+    elif groups:
+        start, stop = _steps(code, groups, step, shared)
+        with code.loop(start, stop, step) as index:
+            places = [index, *(code.let(f"add i64 {index}, {number * lanes}") for number in range(1, together))]
+            write([(place, vector) for place in places])
+    with _last(code, shared and bool(single or rest)):
+        for number in range(whole - single, whole):
+            write([(str(number * lanes), vector)])
+        if rest:
+            write([(str(whole * lanes), _part(axis, rest))])
+
+
+def _steps(code: Code, groups: int, step: int, shared: bool) -> tuple[str, str]:
+    if not shared:
+        return "0", str(groups * step)
+    begin, finish = share(code, groups)
+    return code.let(f"mul i64 {begin}, {step}"), code.let(f"mul i64 {finish}, {step}")
+
+
+@contextmanager
+def _last(code: Code, shared: bool) -> Iterator[None]:
+    """What is left at the end of a shared axis is for the last thread."""
+    if not shared:
+        yield
         return
-    if whole == 1:
-        write("0", vector)
-    elif whole:
-        with code.loop("0", str(whole * lanes), lanes) as index:
-            write(index, vector)
-    if rest:
-        write(str(whole * lanes), _part(axis, rest))
-
-
-def _shared_vectors(code: Code, axis: Axis, vector: Vector, write: Write) -> None:
-    """The vectors of this thread's share; the part at the end belongs to the last thread."""
-    whole, rest = divmod(axis.extent, vector.count)
-    begin, finish = share(code, whole)
-    start = code.let(f"mul i64 {begin}, {vector.count}")
-    stop = code.let(f"mul i64 {finish}, {vector.count}")
-    with code.loop(start, stop, vector.count) as index:
-        write(index, vector)
-    if rest:
-        last = code.let("add i64 %thread, 1")
-        is_last = code.let(f"icmp eq i64 {last}, %threads")
-        with code.when(is_last):
-            write(str(whole * vector.count), _part(axis, rest))
+    is_last = code.let(f"icmp eq i64 {code.let('add i64 %thread, 1')}, %threads")
+    with code.when(is_last):
+        yield
 
 
 def _part(axis: Axis, used: int) -> Vector | None:
