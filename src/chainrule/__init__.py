@@ -1,11 +1,13 @@
 """chainrule: neural networks that learn by backpropagation, and show their work."""
 
+from importlib import import_module
 from math import e as e
 from math import inf as inf
 from math import nan as nan
 from math import pi as pi
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from chainrule import look as look
 from chainrule import nn as nn
 from chainrule.engine import random as random
 from chainrule.engine.backprop import backpropagate as backpropagate
@@ -207,3 +209,17 @@ from chainrule.train.fit import evaluate as evaluate
 from chainrule.train.fit import fit as fit
 from chainrule.train.fit import predict as predict
 from chainrule.train.history import History as History
+
+if TYPE_CHECKING:
+    from chainrule import look as look
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`look` is read when it is first used: it is large, and what only trains has no need of it."""
+    if name == "look":
+        return import_module("chainrule.look")
+    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "look"})

@@ -52,13 +52,24 @@ def test_a_package_only_names_what_others_define(package: str) -> None:
     for statement in source.tree.body:
         if isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
-                assert alias.asname or package != "chainrule", (
+                ours = (statement.module or "").startswith("chainrule")
+                assert alias.asname or package != "chainrule" or not ours, (
                     f"line {statement.lineno}: write `{alias.name} as {alias.name}`"
                 )
         else:
             names = [getattr(target, "id", "") for target in getattr(statement, "targets", ())]
             named = isinstance(statement, ast.Assign) and set(names) <= {"__all__", "__version__"}
+            # What is read only when it is used: named for type checkers, and found by the two functions of PEP 562.
+            named |= isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+            named |= isinstance(statement, ast.FunctionDef) and statement.name in ("__getattr__", "__dir__")
             assert isinstance(statement, ast.Expr) or named, f"line {statement.lineno}: nothing is defined in {package}"
+
+
+def test_what_is_read_when_first_used_is_there_and_listed() -> None:
+    assert "look" in dir(chainrule)
+    assert chainrule.look is importlib.import_module("chainrule.look")
+    with pytest.raises(AttributeError, match="module 'chainrule' has no attribute 'nonsense'"):
+        chainrule.nonsense  # noqa: B018
 
 
 def test_the_public_names_that_exist_are_those_of_the_design() -> None:

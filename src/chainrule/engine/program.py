@@ -9,12 +9,11 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.engine.dtypes import DType
-from chainrule.engine.emit import STEP, Module, emit
 from chainrule.engine.fuse import fuse, owned
 from chainrule.engine.graph import Graph, Node, Shape
 from chainrule.engine.kernel import Kernel
@@ -27,6 +26,9 @@ from chainrule.engine.target import Target, host
 from chainrule.engine.team import Team, team
 from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
+
+if TYPE_CHECKING:
+    from chainrule.engine.emit import Module
 
 Array = np.ndarray[Any, Any]
 JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
@@ -64,6 +66,10 @@ class Program:
         states = [inputs[state] for state in traced.writes]
         self.kernels: tuple[Kernel, ...] = ordered(fuse(self.graph), self.graph, results, states)
         self.plan: Plan = plan(self.kernels, self.graph, results, states)
+        # Emission is the largest part of the engine: it is read when the first program is made, not on import.
+        from chainrule.engine.emit import STEP, emit
+
+        self.entry = STEP
         self.module: Module = emit(self.kernels, self.plan, self.target)
         self._results = tuple((node.shape, node.dtype) for node in self.graph.outputs[:results])
         self._arguments = tuple((node.shape, node.dtype) for node in self.graph.inputs[: traced.arguments])
@@ -182,7 +188,7 @@ class _Run:
     def start(self) -> None:
         """Run the native step."""
         if not self.address:
-            self.address = self.program.native.address(STEP)
+            self.address = self.program.native.address(self.program.entry)
         self.launch(self.address)
 
     def launch(self, address: int, *, patience: int | None = None) -> None:
@@ -223,7 +229,7 @@ class _Run:
             self.loops[key] = native, native.address(LOOP)
         kept = [contiguous(array) for array in data]
         words = np.zeros(FIRST + len(kept) + len(results), np.int64)
-        words[STEP_AT] = self.program.native.address(STEP)
+        words[STEP_AT] = self.program.native.address(self.program.entry)
         words[STEPS], words[ROWS], words[STOP] = steps, address_of(rows), address_of(stop.word)
         words[FIRST:] = [address_of(array) for array in (*kept, *results)]
         self.table[1 : 1 + len(self.batches)] = [address_of(array) for array in self.batches]
