@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from chainrule.engine.code import Code
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import (
     Contraction,
+    Gather,
     Kernel,
     Loop,
     Reduction,
@@ -23,6 +25,7 @@ from chainrule.engine.kernel import (
     Scatter,
     Sorting,
     accesses,
+    expressions,
     nodes_made,
 )
 from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
@@ -30,180 +33,216 @@ from chainrule.engine.kernels.loops import write_epilogue, write_loop
 from chainrule.engine.kernels.reductions import write_reduction
 from chainrule.engine.kernels.serial import write_running, write_scatter, write_sorting
 from chainrule.engine.kernels.tile import Tile
+from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 from chainrule.engine.work import is_small
 
 STEP = "step"
-_NAME = "chainrule_kernel"  # stands for a kernel's name until it is known whether its text is new
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A kernel in the step: which function it is, and whether the first thread does it alone."""
-
-    kernel: Kernel
-    function: str
-    alone: bool
-    waits: bool  # whether all threads meet before it
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """An LLVM module that holds a step.
+    """A kernel in the step.
 
     Attributes
     ----------
-    text
-        In LLVM's language.
+    kernel
+        What is done.
+    function
+        The name of the function that does it; equal kernels share one.
+    homes
+        Where its arrays live, in the order of the function's parameters.
+    alone
+        Whether the first thread does it alone.
+    waits
+        Whether all threads meet before it.
+    sites
+        The nodes that may go wrong in it, such as an index out of bounds.
+    """
+
+    kernel: Kernel
+    function: str
+    homes: tuple[Home, ...]
+    alone: bool
+    waits: bool
+    sites: tuple[Node, ...]
+
+
+class Module:
+    """An LLVM module that holds a step over `kernels`, whose arrays live where `plan` says.
+
+    `timed` makes a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
+    to word `number of the kernel` of an array whose address is the fifth word of the job.
+
+    Attributes
+    ----------
     calls
         What the step does, in its order.
     scratch
         Bytes of scratch memory that each thread needs.
-    sites
-        For each word of the status the node that went wrong where the word is not 0.
+    signature
+        A text on which the module depends, and on nothing else but the target: two modules of one signature are equal.
     """
 
-    text: str
-    calls: tuple[Call, ...]
-    scratch: int
-    sites: tuple[Node, ...]
+    def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target, *, timed: bool = False) -> None:
+        self.plan, self.target, self.timed = plan, target, timed
+        self._functions: dict[str, tuple[str, Call]] = {}  # signature -> name and first call
+        self.calls = tuple([self._call(kernel, waits) for kernel, waits in _with_barriers(kernels, plan)])
+        self.scratch = max((_scratch(call.kernel, target) for _, call in self._functions.values()), default=0)
+        steps = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
+        copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
+        self.signature = "\n".join([f"timed {timed}", *self._functions, *steps, *copies])
 
     @property
     def is_alone(self) -> bool:
         """Whether one thread does everything."""
         return all(call.alone for call in self.calls)
 
+    @property
+    def sites(self) -> tuple[Node, ...]:
+        """For each word of the status the node that went wrong where the word is not 0."""
+        return tuple(site for call in self.calls for site in call.sites)
 
-def emit(kernels: Sequence[Kernel], plan: Plan, target: Target, *, timed: bool = False) -> Module:
-    """The module of a step over `kernels`, whose arrays live where `plan` says.
+    def _call(self, kernel: Kernel, waits: bool) -> Call:
+        names, homes = _names(kernel, self.plan)
+        signature = kernel_text(kernel, names)
+        alone = is_small(kernel, self.target)
+        name = self._functions[signature][0] if signature in self._functions else ""
+        name = name or f"{type(kernel).__name__.lower()}_{len(self._functions)}"
+        call = Call(kernel, name, homes, alone, waits, _sites(kernel))
+        self._functions.setdefault(signature, (name, call))
+        return call
 
-    `timed` makes a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
-    to word `number of the kernel` of an array whose address is the fifth word of the job.
-    """
-    return _Emitter(plan, target).module(kernels, timed)
+    @cached_property
+    def text(self) -> str:
+        """The module in LLVM's language."""
+        declared: dict[str, None] = {}
+        bodies = []
+        for _, call in self._functions.values():
+            code = _function(call, _names(call.kernel, self.plan)[0], self.target)
+            declared |= code.declarations
+            bodies.append(code.text())
+        step = _Step(self)
+        declared |= step.code.declarations
+        return "\n\n".join([*declared, waiting(self.target), *bodies, step.code.text()])
 
 
-class _Emitter:
-    def __init__(self, plan: Plan, target: Target) -> None:
-        self.plan, self.target = plan, target
-        self.functions: dict[str, str] = {}  # text with a placeholder for the name -> name
-        self.declarations: dict[str, None] = {}
-        self.sites: list[Node] = []
+def _names(kernel: Kernel, plan: Plan) -> tuple[dict[Node, str], tuple[Home, ...]]:
+    """What the arrays of a kernel are called in its function, and where they live; those in one place are one."""
+    homes: list[Home] = []
+    names: dict[Node, str] = {}
+    for node in dict.fromkeys((*nodes_made(kernel), *(access.array for access in accesses(kernel)))):
+        home = plan.homes[array_of(node)]
+        if home not in homes:
+            homes.append(home)
+        names[node] = f"a{homes.index(home)}"
+    return names, tuple(homes)
 
-    def module(self, kernels: Sequence[Kernel], timed: bool) -> Module:
-        scratch = max(map(self._scratch, kernels), default=0)
-        step = Code(STEP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")])
-        table, team, status, memory = (
-            step.let(f"load ptr, ptr {step.element('ptr', '%job', str(word))}") for word in range(4)
+
+def _sites(kernel: Kernel) -> tuple[Node, ...]:
+    """The nodes of a kernel that look something up by an index."""
+    own = [kernel.node] if isinstance(kernel, Scatter) else []
+    return tuple(dict.fromkeys([*own, *(part.node for part in expressions(kernel) if isinstance(part, Gather))]))
+
+
+def _scratch(kernel: Kernel, target: Target) -> int:
+    if not isinstance(kernel, Contraction):
+        return 0
+    return -(-scratch_bytes(kernel, target, kernel.kept, bool(kernel.stores)) // ALIGNMENT) * ALIGNMENT
+
+
+# --- A kernel's function -----------------------------------------------------------------------------------------
+
+
+def _function(call: Call, names: dict[Node, str], target: Target) -> Code:
+    parameters = [("ptr noalias", f"a{number}") for number in range(len(call.homes))]
+    parameters += [("ptr noalias", "status")] if call.sites else []
+    parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
+    code = Code(call.function, parameters, internal=True, fused=target.fused, masked=target.masked)
+    _write(code, call.kernel, {node: f"%{name}" for node, name in names.items()}, target)
+    for number, site in enumerate(call.sites):
+        if site in code.failures:
+            with code.when(code.get("i1", code.failures[site])):
+                code.do(f"store i64 1, ptr {code.element('i64', '%status', str(number))}")
+    return code
+
+
+def _write(code: Code, kernel: Kernel, arrays: dict[Node, str], target: Target) -> None:
+    match kernel:
+        case Loop():
+            write_loop(code, kernel, arrays, target)
+        case Reduction():
+            write_reduction(code, kernel, arrays, target)
+        case Contraction():
+
+            def finish(code: Code, tile: Tile) -> None:
+                write_epilogue(code, kernel.node, kernel.stores, arrays, tile, target)
+
+            write_contraction(code, kernel, arrays, target, finish if kernel.stores else None, kernel.kept)
+        case Scatter():
+            write_scatter(code, kernel, arrays)
+        case Running():
+            write_running(code, kernel, arrays)
+        case Sorting():
+            write_sorting(code, kernel, arrays)
+
+
+# --- The step ----------------------------------------------------------------------------------------------------
+
+
+class _Step:
+    """The function that calls all kernels in turn."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.code = code = Code(STEP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")])
+        self.table, self.team, self.status, memory = (
+            code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in range(4)
         )
-        share = step.element("i8", memory, step.let(f"mul i64 %thread, {scratch}")) if scratch else memory
-        slots: dict[int, str] = {}
-        calls: list[Call] = []
-        clock = _Clock(step, team) if timed else None
-        for kernel, waits in _with_barriers(kernels, self.plan):
-            if waits and not timed:
-                step.do(f"call void @barrier(ptr {team}, i64 %threads)")
-            name, homes, failures = self._function(kernel)
-            pointers = [self._pointer(step, table, slots, home) for home in homes]
-            if failures:
-                pointers.append(step.element("i64", status, str(len(self.sites))))
-                self.sites.extend(failures)
-            alone = is_small(kernel, self.target)
-            arguments = ", ".join(f"ptr {pointer}" for pointer in (*pointers, share))
-            if alone:
-                first = step.let("icmp eq i64 %thread, 0")
-                with step.when(first):
-                    step.do(f"call void @{name}({arguments}, i64 0, i64 1)")
-            else:
-                step.do(f"call void @{name}({arguments}, i64 %thread, i64 %threads)")
-            calls.append(Call(kernel, name, alone, waits))
+        self.share = code.element("i8", memory, code.let(f"mul i64 %thread, {module.scratch}"))
+        self.slots: dict[int, str] = {}
+        clock = _Clock(code, self.team) if module.timed else None
+        sites = 0
+        for number, call in enumerate(module.calls):
+            self._call(call, sites)
+            sites += len(call.sites)
             if clock:
-                clock.read(len(calls) - 1)
-        self._copies(step, table, slots, team)
-        bodies = [text.replace(_NAME, name) for text, name in self.functions.items()]
-        self.declarations |= step.declarations
-        text = "\n\n".join([*self.declarations, waiting(self.target), *bodies, step.text()])
-        return Module(text, tuple(calls), scratch, tuple(self.sites))
+                clock.read(number)
+        if module.plan.copies:
+            self._copies()
 
-    def _pointer(self, step: Code, table: str, slots: dict[int, str], home: Home) -> str:
-        if home.slot not in slots:
-            slots[home.slot] = step.let(f"load ptr, ptr {step.element('ptr', table, str(home.slot))}")
-        return step.element("i8", slots[home.slot], str(home.offset))
+    def _call(self, call: Call, sites: int) -> None:
+        code = self.code
+        if call.waits and not self.module.timed:
+            code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+        pointers = [self._pointer(home) for home in call.homes]
+        if call.sites:
+            pointers.append(code.element("i64", self.status, str(sites)))
+        arguments = ", ".join(f"ptr {pointer}" for pointer in (*pointers, self.share))
+        if call.alone:
+            with code.when(code.let("icmp eq i64 %thread, 0")):
+                code.do(f"call void @{call.function}({arguments}, i64 0, i64 1)")
+        else:
+            code.do(f"call void @{call.function}({arguments}, i64 %thread, i64 %threads)")
 
-    def _copies(self, step: Code, table: str, slots: dict[int, str], team: str) -> None:
+    def _pointer(self, home: Home) -> str:
+        if home.slot not in self.slots:
+            place = self.code.element("ptr", self.table, str(home.slot))
+            self.slots[home.slot] = self.code.let(f"load ptr, ptr {place}")
+        return self.code.element("i8", self.slots[home.slot], str(home.offset))
+
+    def _copies(self) -> None:
         """New values of states that could not be written in place."""
-        if not self.plan.copies:
-            return
-        self.declarations["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"] = None
-        step.do(f"call void @barrier(ptr {team}, i64 %threads)")
-        first = step.let("icmp eq i64 %thread, 0")
-        pairs = [
-            (self._pointer(step, table, slots, goal), self._pointer(step, table, slots, self.plan.homes[node]), node)
-            for node, goal in self.plan.copies
-        ]
-        with step.when(first):
+        code, plan = self.code, self.module.plan
+        code.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+        pairs = [(self._pointer(goal), self._pointer(plan.homes[node]), node) for node, goal in plan.copies]
+        with code.when(code.let("icmp eq i64 %thread, 0")):
             for goal, source, node in pairs:
                 size = node.size * node.dtype.itemsize
-                step.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {goal}, ptr {source}, i64 {size}, i1 false)")
-
-    # --- Kernels ---
-
-    def _function(self, kernel: Kernel) -> tuple[str, list[Home], list[Node]]:
-        """The name of the function that is `kernel`, the homes of its arrays in their order, and what may go wrong."""
-        homes: list[Home] = []
-        arrays: dict[Node, str] = {}
-        for node in dict.fromkeys((*nodes_made(kernel), *(access.array for access in accesses(kernel)))):
-            home = self.plan.homes[array_of(node)]
-            if home not in homes:
-                homes.append(home)
-            arrays[node] = f"%a{homes.index(home)}"
-        text, code = self._written(kernel, arrays, len(homes), False)
-        if code.failures:
-            text, code = self._written(kernel, arrays, len(homes), True)
-        self.declarations |= code.declarations
-        name = self.functions.setdefault(text, f"{_word(kernel)}_{len(self.functions)}")
-        return name, homes, [node for node in code.failures if isinstance(node, Node)]
-
-    def _written(self, kernel: Kernel, arrays: dict[Node, str], count: int, may_fail: bool) -> tuple[str, Code]:
-        parameters = [("ptr noalias", f"a{number}") for number in range(count)]
-        parameters += [("ptr noalias", "status")] if may_fail else []
-        parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
-        code = Code(_NAME, parameters, internal=True, fused=self.target.fused, masked=self.target.masked)
-        self._write(code, kernel, arrays)
-        if may_fail:
-            for number, slot in enumerate(code.failures.values()):
-                with code.when(code.get("i1", slot)):
-                    code.do(f"store i64 1, ptr {code.element('i64', '%status', str(number))}")
-        return code.text(), code
-
-    def _write(self, code: Code, kernel: Kernel, arrays: dict[Node, str]) -> None:
-        match kernel:
-            case Loop():
-                write_loop(code, kernel, arrays, self.target)
-            case Reduction():
-                write_reduction(code, kernel, arrays, self.target)
-            case Contraction():
-                finish = None
-                if kernel.stores:
-
-                    def finish(code: Code, tile: Tile) -> None:
-                        write_epilogue(code, kernel.node, kernel.stores, arrays, tile, self.target)
-
-                write_contraction(code, kernel, arrays, self.target, finish, kernel.kept)
-            case Scatter():
-                write_scatter(code, kernel, arrays)
-            case Running():
-                write_running(code, kernel, arrays)
-            case Sorting():
-                write_sorting(code, kernel, arrays)
-
-    def _scratch(self, kernel: Kernel) -> int:
-        if not isinstance(kernel, Contraction):
-            return 0
-        size = scratch_bytes(kernel, self.target, kernel.kept, bool(kernel.stores))
-        return -(-size // ALIGNMENT) * ALIGNMENT
+                code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {goal}, ptr {source}, i64 {size}, i1 false)")
 
 
 class _Clock:
@@ -226,10 +265,6 @@ class _Clock:
             sum_ = step.let(f"add i64 {step.get('i64', word)}, {passed}")
             step.do(f"store i64 {sum_}, ptr {word}")
         self.last = now
-
-
-def _word(kernel: Kernel) -> str:
-    return type(kernel).__name__.lower()
 
 
 # --- Barriers ----------------------------------------------------------------------------------------------------

@@ -223,6 +223,17 @@ def parts(*expressions: Expression) -> Iterator[Expression]:
                 stack.extend((expression.key, expression.counter))
 
 
+def expressions(kernel: Kernel) -> Iterator[Expression]:
+    """Every expression in a kernel, each once."""
+    match kernel:
+        case Loop() | Contraction():
+            yield from parts(*_values(kernel.stores))
+        case Scatter():
+            yield from parts(kernel.value, kernel.index)
+        case Reduction() | Running():
+            yield from parts(kernel.value)
+
+
 def _values(stores: Iterable[Store]) -> list[Expression]:
     return [store.value for store in stores]
 

@@ -6,9 +6,12 @@ text is compiled once in a process, and its object code is kept on disk for the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from chainrule.engine import cache
@@ -21,14 +24,16 @@ _KEPT = 64  # modules whose machine code stays in this process although nobody u
 
 
 class Native:
-    """Machine code made of `text`; it lives as long as this object.
+    """Machine code; it lives as long as this object.
 
     Parameters
     ----------
     text
-        An LLVM module.
+        An LLVM module, or a function that writes it, called where the code is not there yet.
     target
         The processor; to run the code it must be this one.
+    signature
+        A text that stands for the module's own.
 
     Raises
     ------
@@ -36,8 +41,8 @@ class Native:
         If LLVM refuses the text, which is a defect of the emitter.
     """
 
-    def __init__(self, text: str, target: Target) -> None:
-        key = key_of(text, target)
+    def __init__(self, text: str | Callable[[], str], target: Target, signature: str | None = None) -> None:
+        key = key_of(signature if signature is not None else str(text), target)
         with _building:
             if key not in _engines:
                 _engines[key] = _linked(text, key, target)
@@ -55,17 +60,24 @@ _engines: OrderedDict[str, Any] = OrderedDict()
 
 
 def key_of(text: str, target: Target) -> str:
-    """A name for the machine code of `text`: everything on which it depends."""
-    parts = (text, target.triple, target.cpu, target.features, versions(), cache.FORMAT)
+    """A name for the machine code of a module: everything on which it depends."""
+    parts = (text, str(target), versions(), _emitter(), cache.FORMAT)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _linked(text: str, key: str, target: Target) -> Any:
+@functools.cache
+def _emitter() -> str:
+    """The state of the sources that write modules: their times and sizes."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return "\n".join(f"{file.name} {(stat := file.stat()).st_mtime_ns} {stat.st_size}" for file in files)
+
+
+def _linked(text: str | Callable[[], str], key: str, target: Target) -> Any:
     """An engine that holds the code, from the cache where it is there."""
     machine = _machine(target)
     found = cache.load(key)
     if found is None:
-        found = bytes(machine.emit_object(_optimised(text, machine)))
+        found = bytes(machine.emit_object(_optimised(text if isinstance(text, str) else text(), machine)))
         cache.store(key, found)
     engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), machine)
     engine.add_object_file(llvm().ObjectFileRef.from_data(found))

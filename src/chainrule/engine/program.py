@@ -28,7 +28,7 @@ from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
 
 if TYPE_CHECKING:
-    from chainrule.engine.emit import Module
+    from chainrule.engine.emit import STEP, Module
 
 Array = np.ndarray[Any, Any]
 JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
@@ -67,10 +67,10 @@ class Program:
         self.kernels: tuple[Kernel, ...] = ordered(fuse(self.graph), self.graph, results, states)
         self.plan: Plan = plan(self.kernels, self.graph, results, states)
         # Emission is the largest part of the engine: it is read when the first program is made, not on import.
-        from chainrule.engine.emit import STEP, emit
+        from chainrule.engine.emit import STEP, Module
 
         self.entry = STEP
-        self.module: Module = emit(self.kernels, self.plan, self.target)
+        self.module = Module(self.kernels, self.plan, self.target)
         self._results = tuple((node.shape, node.dtype) for node in self.graph.outputs[:results])
         self._arguments = tuple((node.shape, node.dtype) for node in self.graph.inputs[: traced.arguments])
         self._run = _Run(self)
@@ -78,7 +78,7 @@ class Program:
     @functools.cached_property
     def native(self) -> Native:
         """The machine code."""
-        return Native(self.module.text, self.target)
+        return Native(lambda: self.module.text, self.target, self.module.signature)
 
     @property
     def llvm_ir(self) -> str:
