@@ -118,8 +118,8 @@ def test_a_product_that_leaves_the_caches_is_cut_and_still_equal(shape, layouts,
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(64, 784, 128), (33, 700, 17), (1, 300, 50), (50, 300, 1)], ids=str)
-def test_rounding_is_that_of_one_sum_along_the_depth(shape, dtype) -> None:
+@pytest.mark.parametrize("shape", [(64, 784, 128), (33, 700, 17), (1, 300, 50), (50, 303, 1)], ids=str)
+def test_rounding_is_within_the_bound_of_a_sum(shape, dtype) -> None:
     rows, depth, columns = shape
     rng = np.random.default_rng(0)
     left = array(rng, (rows, depth), "rows", np.dtype(dtype))
@@ -151,7 +151,7 @@ def test_a_large_product_has_the_bits_of_a_small_one() -> None:
 @pytest.mark.parametrize(
     "shape", [(5, 7, 3), (13, 9, 21), (64, 37, 10), (7, 64, 1), (1, 20, 19), (30, 33, 130)], ids=str
 )
-@pytest.mark.parametrize("target", ["host", "avx512", "sse2", "host, tiny caches"])
+@pytest.mark.parametrize("target", ["host", "avx512", "host, tiny caches"])
 def test_nothing_is_read_beyond_the_end(shape, layouts, target) -> None:
     """Each operand ends where a page that nobody may read begins."""
     rows, depth, columns = shape

@@ -10,14 +10,16 @@ from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Shape
 from chainrule.engine.kernel import Access, Contraction
 from chainrule.engine.kernels.sums import LONGEST_TURN
-from chainrule.engine.kernels.tile import Model, Strip
+from chainrule.engine.kernels.tile import Heights, Model, Panel, Strip
 from chainrule.engine.target import Target
 
 LARGE = float(os.environ.get("LARGE", "2"))
 _ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
 _FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
+_LONG_SHARE = 0.1  # of the first cache: a panel that is no longer is read where it lies
 _FEW_PANELS = 8  # rows of the left operand that fewer panels use are read where they lie
 _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
+_DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
 _WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
@@ -116,6 +118,8 @@ class Plan:
         The cut of a large product; None: every tile is computed at once.
     lanes
         How many elements a full vector holds.
+    dots
+        Whether vectors run along the depth (`dots`) instead of the columns.
     """
 
     strips: tuple[Strip, ...]
@@ -124,11 +128,14 @@ class Plan:
     group: int
     blocks: Blocks | None
     lanes: int
+    dots: bool = False
 
     @classmethod
     def of(cls, product: Product, target: Target) -> Plan:
         """The plan for a product on a target."""
         model = Model(target, product.dtype.itemsize, product.left.down)
+        if _is_dots(product):
+            return cls(_dot_strips(product, model.lanes), False, False, 0, None, model.lanes, dots=True)
         strips = model.strips(product.rows, product.depth, product.columns)
         widest = max(strips, key=lambda strip: strip.count)
         blocks = _blocks(product, widest, target)
@@ -147,6 +154,25 @@ class Plan:
         return min(self.group or strip.heights.tiles, strip.heights.tiles)
 
 
+def _is_dots(product: Product) -> bool:
+    """Whether the product is one row whose operands both lie without gaps along the depth, and nowhere else."""
+    right = product.right
+    return product.rows == 1 and product.depth >= 4 and product.left.across == right.down == 1 != right.across
+
+
+def _dot_strips(product: Product, lanes: int) -> tuple[Strip, ...]:
+    """Panels of as many columns as fill the registers with independent sums."""
+    lanes = min(lanes, 1 << (product.depth.bit_length() - 1))
+    width = max(_DOTS, lanes)
+    count, rest = divmod(product.columns, width)
+    pieces = [(0, count, width), (count * width, 1, rest)]
+    return tuple(
+        Strip(column, number, Panel.along_depth(wide, lanes), Heights(1, 1, 0))
+        for column, number, wide in pieces
+        if number and wide
+    )
+
+
 def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
     """Whether panels of the right operand are copied: where no vector can be read, and where many tiles read far
     apart lines."""
@@ -154,7 +180,7 @@ def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
         return product.depth > 0 and strip.panel.width > 1
     panel_bytes = product.depth * strip.panel.width * product.dtype.itemsize
     beside = product.right.down == strip.panel.width
-    return not beside and strip.heights.tiles >= _FEW_TILES and panel_bytes > target.first_cache // 4
+    return not beside and strip.heights.tiles >= _FEW_TILES and panel_bytes >= _LONG_SHARE * target.first_cache
 
 
 def _group(product: Product, strip: Strip, target: Target) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernel import contiguous
+from chainrule.engine.kernels.dots import dot_products
 from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
 from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
 from chainrule.engine.kernels.shares import Share, larger, plus, smaller, times, unravelled
@@ -170,7 +171,14 @@ class Writer:
 
     def _whole(self, here: Here, spot: Spot) -> None:
         """A tile over the whole depth."""
-        self.end(here, spot, self._sums(here, spot).over(self.product.depth))
+        if not self.plan.dots:
+            self.end(here, spot, self._sums(here, spot).over(self.product.depth))
+            return
+        left, right, across = self.left_of(here, spot), self.right_of(here), self.product.right.across
+        sums = dot_products(
+            self.code, self.product.dtype, here.panel, self.product.depth, left.start, (right.start, across)
+        )
+        self.end(here, spot, sums)
 
     def end(self, here: Here, spot: Spot, sums: list[str]) -> None:
         """A tile's sums stored, and finished."""

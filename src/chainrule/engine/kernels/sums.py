@@ -73,7 +73,7 @@ class Sums:
     def turns(self, count: str, sums: Sequence[str]) -> tuple[list[str], Sums]:
         """`sums` after `count` (at least one) turns, and a writer for what comes after them."""
         code, element = self.code, Kind(self.kind.dtype).type
-        with _loop(code, count, self.kind, sums, (self.left.start, self.right.start)) as (
+        with carried_loop(code, count, self.kind, sums, (self.left.start, self.right.start)) as (
             carried,
             places,
             names,
@@ -120,12 +120,12 @@ class Sums:
             for vector in vectors:
                 place = len(result)
                 name = names[place] if names else "%" + code.fresh()
-                _multiply_add(code, kind, name, factor, vector, sums[place])
+                multiply_add(code, kind, name, factor, vector, sums[place])
                 result.append(name)
         return result
 
 
-def _multiply_add(code: Code, kind: Kind, name: str, a: str, b: str, c: str) -> None:
+def multiply_add(code: Code, kind: Kind, name: str, a: str, b: str, c: str) -> None:
     """`name` = a * b + c, rounded once where the processor has an instruction for that."""
     if kind.dtype.kind == "i":
         code.do(f"{name} = add {kind.type} {code.let(f'mul {kind.type} {a}, {b}')}, {c}")
@@ -138,7 +138,7 @@ def _multiply_add(code: Code, kind: Kind, name: str, a: str, b: str, c: str) -> 
 
 
 @contextmanager
-def _loop(
+def carried_loop(
     code: Code, count: int, kind: Kind, sums: Sequence[str], pointers: Sequence[str]
 ) -> Iterator[tuple[list[str], list[str], list[str], list[str]]]:
     """A loop of `count` (at least one) turns that carries sums and pointers in registers.

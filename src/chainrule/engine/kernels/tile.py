@@ -90,6 +90,12 @@ class Panel:
         starts = tuple(range(0, width - lanes, lanes))
         return cls(width, lanes, (*starts, width - lanes), lanes)
 
+    @classmethod
+    def along_depth(cls, width: int, lanes: int) -> Panel:
+        """The panel for dot products: vectors that do not overlap, the last of which may be used in part."""
+        starts = tuple(range(0, width, lanes))
+        return cls(width, lanes, starts, width - starts[-1])
+
     def used_in(self, number: int) -> int:
         """How many lanes of a vector are columns of the panel."""
         return self.used if number == len(self.offsets) - 1 else self.lanes
