@@ -19,7 +19,7 @@ from chainrule.nn.module import Module
 from chainrule.train.history import Row
 from chainrule.train.inputs import Rows, array_of, rows_of
 from chainrule.train.metrics import Figure, Metric, get_metric
-from chainrule.train.steps import answers_to, as_input, measured, net_dtype
+from chainrule.train.steps import answers_to, as_input, is_worth_compiling, measured, net_dtype
 
 Array = np.ndarray[Any, Any]
 BATCH = 1024  # rows a piece
@@ -58,7 +58,7 @@ def predict(net: Module, X: Any, batch_size: int = BATCH) -> Array:
         raise ArgumentError(f"batch_size must be a whole number from 1, but is {batch_size!r}.")
     rows = array_of("X", X, net_dtype(net))
     pieces = (rows[start : start + batch_size] for start in range(0, max(len(rows), 1), batch_size))
-    return np.concatenate(list(answers_to(net, pieces)))
+    return np.concatenate(list(answers_to(net, pieces, native=is_worth_compiling(net, len(rows)))))
 
 
 def evaluate(
@@ -116,8 +116,9 @@ def measure(
     dtype = net_dtype(net)
     total, mass = 0.0, 0.0
     seen: list[tuple[Array, ...]] = []
+    native = is_worth_compiling(net, len(rows))
     for x, *known in rows.in_order(batch_size):
-        answers = next(answers_to(net, [x]))
+        answers = next(answers_to(net, [x], native=native))
         weight = float(np.sum(known[1], dtype=np.float64)) if len(known) > 1 else float(len(x))
         if loss is not None and weight:
             targets = [as_input(part, dtype) for part in known]

@@ -102,13 +102,15 @@ class Progress(Callback):
         left = (now - self.started) * (trainer.epochs - self.first_epoch - done) / done if done else 0.0
         losses = [epoch["loss"] for epoch in trainer.history.epochs]
         rate = trainer.rows_seen / max(now - self.started, 1e-9)
+        # What matters most stands first: in a narrow terminal the end is cut.
+        ordered = dict(sorted(row.items(), key=lambda figure: not figure[0].endswith("loss")))
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"epoch {min(trainer.epoch + 1, trainer.epochs)}/{trainer.epochs} ", "bold")
-        text.append(sparkline(losses) + " ", "dark_orange")
-        text.append(figures(row) or f"loss {trainer.batch_loss:.4g}")
-        text.append(f"  {rate:,.0f} rows/s", "dim")
+        text.append(sparkline(losses, 12), "dark_orange")
         if trainer.history.stopped:
-            text.append(f"  {duration(now - self.started)}, {trainer.history.stopped}", "dim")
+            text.append(f" {duration(now - self.started)}, {trainer.history.stopped}", "dim")
         elif done:
-            text.append(f"  {duration(left)} left", "dim")
+            text.append(f" {duration(left)} left", "dim")
+        text.append("  " + (figures(ordered) or f"loss {trainer.batch_loss:.4g}"))
+        text.append(f"  {rate:,.0f} rows/s", "dim")
         return text

@@ -6,6 +6,7 @@ Comes in: a network, a loss, an optimizer, one batch. Goes out: the loss, and th
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -15,11 +16,12 @@ from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import DType, float32
 from chainrule.engine.functions import reshape
 from chainrule.engine.tensor import Tensor, asarray
-from chainrule.errors import TrainingError
+from chainrule.errors import TraceError, TrainingError
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 
 Array = np.ndarray[Any, Any]
+_WORTH = 2**30  # multiply-adds, some 50 ms of work on NumPy
 LossFunction = Callable[..., Tensor]
 
 
@@ -111,11 +113,36 @@ def modes_kept(net: Module) -> Iterator[None]:
             module.training = training
 
 
-def answers_to(net: Module, batches: Iterable[Any]) -> Iterator[Array]:
-    """What the network answers to each batch of inputs, in evaluation mode and without memory of the way."""
+def answers_to(net: Module, batches: Iterable[Any], *, native: bool = False) -> Iterator[Array]:
+    """What the network answers to each batch of inputs, in evaluation mode and without memory of the way.
+
+    `native` makes machine code of the network first, for batches of each shape, where it can be compiled.
+    """
     dtype = net_dtype(net)
     for x in batches:
         with modes_kept(net), no_grad():
             net.eval()
-            answers = np.asarray(net(as_input(x, dtype)))
+            batch = as_input(x, dtype)
+            answers = _native_answers(net, batch) if native else None
+            if answers is None:
+                answers = np.asarray(net(batch))
         yield answers
+
+
+_forward: WeakKeyDictionary[Module, Compiled[Any]] = WeakKeyDictionary()
+
+
+def _native_answers(net: Module, batch: Tensor) -> Array | None:
+    """The answers of the compiled network; None where it cannot be compiled."""
+    if net not in _forward:
+        reference = ref(net)  # the dictionary must not keep the network alive
+        _forward[net] = compile(lambda x: reference()(x))  # type: ignore[misc]  # it lives: we were called with it
+    try:
+        return np.asarray(_forward[net](batch))
+    except TraceError:
+        return None
+
+
+def is_worth_compiling(net: Module, rows: int) -> bool:
+    """Whether answers to so many rows are so much work that machine code pays at its first use."""
+    return rows * sum(parameter.size for parameter in net.parameters()) >= _WORTH
