@@ -128,7 +128,7 @@ def test_a_deep_network_is_unfolded_without_recursion() -> None:
             [[1.0, 1.0]],
             "0.weight",
             (0, 0),
-            r"ends at 2 \(ReLU\(\)\), whose derivative is 0 there: × 1 where z > 0",
+            r"ends at 2 \(ReLU\(\)\), whose derivative is 0 there in every example: × 1 where z > 0",
         ),
     ],
 )

@@ -184,11 +184,18 @@ def summary(net: Module, input_shape: int | Iterable[int], batch_size: int = 1, 
     with modes_kept(net):
         net.eval()
         if dtype is not None:
-            return _summarised(net, lengths, np.broadcast_to(np.zeros((), dtype), shape))
+            return _summarised(net, lengths, _blank(shape, dtype))
         try:
-            return _summarised(net, lengths, np.broadcast_to(np.zeros((), net_dtype(net)), shape))
+            return _summarised(net, lengths, _blank(shape, net_dtype(net)))
         except DTypeError:
-            return _summarised(net, lengths, np.broadcast_to(np.zeros((), int64), shape))
+            return _summarised(net, lengths, _blank(shape, int64))
+
+
+def _blank(shape: Shape, dtype: Any) -> Any:
+    """Zeros that take no memory until somebody reads them."""
+    zeros = np.zeros(shape, dtype)
+    zeros.flags.writeable = False  # only then they are shared, not copied
+    return zeros
 
 
 def _summarised(net: Module, lengths: Shape, example: Any) -> Summary:

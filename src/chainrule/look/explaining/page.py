@@ -76,7 +76,7 @@ def tensor(name: str, value: Any, style: str, note: str = "") -> str:
     shape = f"{shape_text(array.shape)} {array.dtype.name}"
     body = _matrix(array, style) if _fits(array) else _digest(digest(array), style)
     label = f'<div class="name">{text(name)}<span>{shape}{f" · {note}" if note else ""}</span></div>'
-    broad = " broad" if not _fits(array) or (array.ndim and array.shape[-1] > _NARROW) else ""
+    broad = " broad" if _fits(array) and array.ndim and array.shape[-1] > _NARROW else ""
     return f'<div class="tensor {style}{broad}">{label}<div class="scroll">{body}</div></div>'
 
 
@@ -155,7 +155,7 @@ def _box(layer: LayerStory, pair: tuple[float, float], most: list[float]) -> str
         for style, sign, size, largest in zip(("forward", "error"), "▶◀", pair, most, strict=True)
     ]
     frozen = " · frozen" if layer.frozen else ""
-    kind = layer.kind.partition("(")[0]
+    kind = layer.kind.partition("(")[0].partition(",")[0]
     return (
         f'<div class="box{" still" if layer.frozen else ""}" title="{text(layer.kind)}"><b>{text(layer.label)}</b>'
         f'<span class="kind">{text(kind)}{frozen}</span>{"".join(meters)}</div>'

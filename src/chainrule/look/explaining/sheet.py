@@ -38,10 +38,10 @@ _RULES = """
 @ summary b{font-weight:600}
 @ summary .kind{color:var(--muted);font-size:.88rem}
 @ summary .gist{margin-left:auto;color:var(--muted);font-size:.82rem}
-@ .inside{padding:.1rem .9rem .6rem;display:grid;grid-template-columns:repeat(auto-fill,minmax(21rem,1fr));
+@ .inside{padding:.1rem .9rem .6rem;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(26rem,100%),1fr));
  gap:0 1.5rem}
 @ .inside>p,@ .inside>.broad{grid-column:1/-1}
-@ .tensor{display:grid;grid-template-columns:minmax(6.5rem,9.5rem) minmax(0,1fr);gap:.2rem .9rem;padding:.3rem 0;
+@ .tensor{display:grid;grid-template-columns:minmax(6.5rem,8.5rem) minmax(0,1fr);gap:.2rem .9rem;padding:.3rem 0;
  align-items:start}
 @ .tensor .name{font-weight:600;overflow-wrap:anywhere}
 @ .tensor .name span{display:block;font-weight:400;color:var(--muted);font-size:.8rem}
@@ -54,9 +54,9 @@ _RULES = """
 @ table.t{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}
 @ table.t td,@ table.t th{padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--edge);text-align:left}
 @ table.t td.r{text-align:right}
-@ .digest{display:flex;gap:1rem;align-items:end;flex-wrap:wrap;font-size:.86rem}
+@ .digest{display:flex;gap:.3rem .9rem;align-items:end;flex-wrap:wrap;font-size:.86rem}
 @ .digest svg{display:block}
-@ .digest dl{display:flex;gap:.9rem;margin:0}
+@ .digest dl{display:flex;gap:.8rem;margin:0}
 @ .digest dt{color:var(--muted);font-size:.75rem}@ .digest dd{margin:0;font-variant-numeric:tabular-nums}
 @ .flow{display:flex;gap:.35rem;overflow-x:auto;padding:.7rem 0 .3rem;align-items:stretch}
 @ .box{flex:1 0 6.2rem;max-width:11rem;border:1px solid var(--edge);border-radius:6px;background:var(--card);
