@@ -114,7 +114,7 @@ def test_the_ridge_baseline_is_the_one_that_the_validation_rows_choose(chainrule
 
     lesson = prepare(open_source("diabetes"), Flags("diabetes", seed=1))
     found = trained(chainrule, "diabetes", "--seed", "1", "--epochs", "1", "--output", "run")
-    models = [Ridge(alpha=a).fit(lesson.training.X, lesson.training.y) for a in (100.0, 10.0, 1.0, 0.1, 0.01)]
+    models = [Ridge(alpha=a).fit(lesson.training.X, lesson.training.y[:, 0]) for a in (100, 10, 1, 0.1, 0.01)]
     best = max(models, key=lambda model: r2_score(lesson.validation.y, model.predict(lesson.validation.X)))
     expected = r2_score(lesson.test.y, best.predict(lesson.test.X))
     assert found["baselines"][0]["metrics"]["r2"] == pytest.approx(expected, abs=1e-5)

@@ -368,9 +368,14 @@ def _task_note(target: Target, why: str) -> str:
 
 def _target_detail(target: Target) -> str:
     if isinstance(target, Numbers):
-        return f"mean {target.mean:.4g}, standard deviation {target.scale:.4g}"
+        return f"mean {_readable(target.mean)}, standard deviation {_readable(target.scale)}"
     shown = ", ".join(str(label) for label in target.labels[:5]) + (", ..." if target.outputs > 5 else "")
     return f"{target.outputs} classes: {shown}"
+
+
+def _readable(number: float) -> str:
+    """Four digits, without a power of ten where thousands will do."""
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e9 else f"{number:.4g}"
 
 
 def _column_notes(column: Encoding, rows: int) -> list[str]:

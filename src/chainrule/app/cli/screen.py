@@ -80,6 +80,13 @@ def pairs(rows: list[tuple[str, str]], look: str = "") -> None:
     console().print(grid)
 
 
+def paragraph(text: Any, indent: int = 2) -> None:
+    """Text, every line of it set in."""
+    from rich.padding import Padding
+
+    console().print(Padding(text, (0, 0, 0, indent)))
+
+
 def bar(value: float, width: int = 24, low: float = 0.0, high: float = 1.0) -> str:
     """A number as a bar.
 

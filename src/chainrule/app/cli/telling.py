@@ -53,14 +53,20 @@ def _data(columns: tuple[Column, ...], rows: dict[str, int], classes: tuple[str,
 
 
 def _notes(notes: tuple[str, ...]) -> None:
+    from rich.table import Table
     from rich.text import Text
 
     # What is left out stands above in one line already.
     told = [note for note in notes if not note.endswith("it is left out.")]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
     for note in told[:MOST_NOTES]:
-        screen.console().print(Text.assemble("  ", ("note ", screen.GREY), plain(note, 300)))
+        grid.add_row(Text("  note   ", screen.GREY), Text(plain(note, 300)))
     if len(told) > MOST_NOTES:
-        screen.console().print(f"  and {len(told) - MOST_NOTES} more notes, which are in the report")
+        grid.add_row("", Text(f"and {len(told) - MOST_NOTES} more, which are in the report", screen.GREY))
+    if told:
+        screen.console().print(grid)
 
 
 def _settings(settings: dict[str, tuple[str, str]]) -> None:
@@ -96,8 +102,8 @@ def result(finished: Finished) -> None:
         for name, value in outcome.network_score.metrics.items()
         if name != outcome.main
     )
-    out.print(Text(f"  {others}", screen.GREY))
-    out.print(Text(f"  {outcome.verdict}"))
+    screen.paragraph(Text(others, screen.GREY))
+    screen.paragraph(Text(outcome.verdict))
     _importance(outcome)
     screen.heading(f"Trained for {duration(outcome.seconds)}. Saved in {finished.folder}")
     screen.pairs(

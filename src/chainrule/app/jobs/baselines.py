@@ -5,6 +5,7 @@ strongly they are regularised is chosen by the validation rows, as the network's
 """
 
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,39 +44,45 @@ def _linear(lesson: Lesson) -> Score:
     fit = _ridge if lesson.task == "regression" else _logistic
     work = parts[0].size * max(1, len(lesson.classes))
     best, best_loss = np.empty(0), np.inf
-    for strength in STRENGTHS if work <= MOST_WORK else (1.0,):
-        validation, test = fit(lesson, parts, strength)
+    for validation, test in fit(lesson, parts, STRENGTHS if work <= MOST_WORK else (1.0,)):
         measure = mse if lesson.task == "regression" else log_loss
         loss = measure(validation, lesson.validation.y, lesson.validation.weights)
-        if loss < best_loss or not best.size:
-            best, best_loss = test, loss
+        if loss >= best_loss:
+            break  # less and less regularised from here on: it only gets worse
+        best, best_loss = test, loss
     name = "ridge regression" if lesson.task == "regression" else "logistic regression"
     return score(name, lesson, best, lesson.test, likely=True)
 
 
-def _ridge(lesson: Lesson, parts: list[Array], strength: float) -> tuple[Array, Array]:
+def _ridge(lesson: Lesson, parts: list[Array], strengths: Sequence[float]) -> Iterator[tuple[Array, Array]]:
+    """Predictions for validation and test rows, from the most to the least regularised model."""
     from sklearn.linear_model import Ridge
 
-    model = Ridge(alpha=1 / strength).fit(parts[0], lesson.training.y[:, 0], sample_weight=lesson.training.weights)
-    return model.predict(parts[1])[:, None], model.predict(parts[2])[:, None]
+    part = lesson.training
+    for strength in strengths:
+        model = Ridge(alpha=1 / strength).fit(parts[0], part.y[:, 0], sample_weight=part.weights)
+        yield model.predict(parts[1])[:, None], model.predict(parts[2])[:, None]
 
 
-def _logistic(lesson: Lesson, parts: list[Array], strength: float) -> tuple[Array, Array]:
+def _logistic(lesson: Lesson, parts: list[Array], strengths: Sequence[float]) -> Iterator[tuple[Array, Array]]:
+    """Scores for validation and test rows, from the most to the least regularised model; each begins at the last."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     part = lesson.training
-    model = LogisticRegression(C=strength, max_iter=MOST_ROUNDS)
-    with warnings.catch_warnings():
-        # Where it has not converged it is a little worse than it could be; it stops there as the network does.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(parts[0], part.y, sample_weight=part.weights)
-    found = []
-    for inputs in parts[1:]:
-        shares = np.zeros((len(inputs), len(lesson.classes)))
-        shares[:, model.classes_] = model.predict_proba(inputs)
-        found.append(np.log(np.maximum(shares, SMALLEST_SHARE)))
-    return found[0], found[1]
+    model = LogisticRegression(max_iter=MOST_ROUNDS, warm_start=True)
+    for strength in strengths:
+        model.set_params(C=strength)
+        with warnings.catch_warnings():
+            # Where it has not converged it is a little worse than it could be; it stops there as the network does.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(parts[0], part.y, sample_weight=part.weights)
+        found = []
+        for inputs in parts[1:]:
+            shares = np.zeros((len(inputs), len(lesson.classes)))
+            shares[:, model.classes_] = model.predict_proba(inputs)
+            found.append(np.log(np.maximum(shares, SMALLEST_SHARE)))
+        yield found[0], found[1]
 
 
 def _inputs(lesson: Lesson, part: Part) -> Array:
