@@ -104,7 +104,17 @@ def _has_buffer(source: Any) -> bool:
 
 def _holds_arrays(source: Any) -> bool:
     """Whether nested lists hold arrays or NumPy's numbers, which bring a data type of their own."""
-    return any(isinstance(leaf, np.ndarray | np.generic) for leaf in _leaves(source))
+    return any(issubclass(kind, np.ndarray | np.generic) for kind in types_within(source))
+
+
+def types_within(source: Any) -> set[type]:
+    """The types of what nested lists and tuples hold, down to the last level; of anything else nothing."""
+    if not isinstance(source, list | tuple):
+        return set()
+    found = set(map(type, source))
+    if list in found or tuple in found:
+        found |= set().union(*map(types_within, source))
+    return found
 
 
 def _leaves(source: Any) -> Iterator[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.engine.context import gradient_of, recording
 from chainrule.engine.dtypes import DType, bool_, float32, is_floating, of_scalar, promote, supported
 from chainrule.engine.graph import RULES, Node, Shape
-from chainrule.engine.interchange import array_of
+from chainrule.engine.interchange import array_of, types_within
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import here
 from chainrule.engine.reference import evaluate
@@ -410,15 +410,11 @@ def asarray(obj: Any, dtype: Any = None, copy: bool | None = None) -> Tensor:
     if isinstance(obj, Tensor):
         held = Tensor(obj.node) if copy else obj  # a copy of a state keeps the value that it has now
         return held if dtype is None else cast(held, supported(dtype))
-    if isinstance(obj, list | tuple) and any(_holds_tensor(part) for part in obj):
+    if any(issubclass(kind, Tensor) for kind in types_within(obj)):
         stacked: Tensor = METHODS["stack"]([asarray(part) for part in obj])
         return stacked if dtype is None else cast(stacked, supported(dtype))
     value = array_of(obj, dtype, copy)
     return Tensor(leaf(value, tracked=recording.get() and is_floating(value.dtype)))
-
-
-def _holds_tensor(part: Any) -> bool:
-    return isinstance(part, Tensor) or (isinstance(part, list | tuple) and any(map(_holds_tensor, part)))
 
 
 def leaf(value: Array, *, tracked: bool, owner: object | None = None) -> Node:
