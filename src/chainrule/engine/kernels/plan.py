@@ -196,6 +196,7 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
     if is_near or strip.heights.tiles < _FEW_TILES or strip.count < _FEW_PANELS:
         return None
     deep = max(1, int(_DEPTH_SHARE * target.first_cache) // ((width + rows) * item))
+    deep = max(deep, product.depth if product.depth <= 1.25 * deep else 0)
     depth = _even(-(-product.depth // LONGEST_TURN), max(1, deep // LONGEST_TURN)) * LONGEST_TURN
     tiles = _even(strip.heights.tiles, int(_GROUP_SHARE * target.second_cache) // (depth * rows * item))
     panels = max(1, min(strip.count, _CHUNK // (depth * width * item)))

@@ -15,8 +15,8 @@ from chainrule.engine.kernels.packing import load, moved
 from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.vector import spread
 
-_STRAIGHT = 200  # multiply-adds of a tile that are written without a loop
-_TURN = 48  # multiply-adds in one turn of a loop over the depth
+_STRAIGHT = 64  # multiply-adds of a tile that are written without a loop
+_TURN = 24  # multiply-adds in one turn of a loop over the depth
 LONGEST_TURN = 8  # steps along the depth in one turn at most; every turn divides this
 
 

@@ -15,7 +15,9 @@ from chainrule.engine.target import Target
 
 _TILE_COST = 12.0  # cycles to begin and end a tile, beside those for each of its vectors
 _STORE_COST = 1.5  # cycles to clear and to store a vector of sums
-_FAR = 0.01  # cycles that tip the scales towards narrow panels, which stay in the first cache for longer
+_BESIDE = 4  # registers that hold no sums at least: with fewer, LLVM begins to put sums on the stack
+_LOAD = 0.01  # cycles of a load that hides behind multiply-adds: it tips the scales
+_NEAR_SHARE = 0.75  # of the first cache, for the part of the right operand that a tile reads
 _LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the first cache again
 _LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
 
@@ -181,15 +183,18 @@ class Model:
     def _most_rows(self, vectors: int) -> int:
         """How many rows of sums fit the registers, beside a vector of the right operand and a number of the left."""
         beside = vectors + (1 if self.target.fused else 2)
-        rows = (self.target.registers - beside) // vectors
+        rows = (self.target.registers - max(beside, _BESIDE)) // vectors
         apart = _LEFT_SETS // _largest_power(self.row_stride * self.itemsize, _LEFT_SETS)
         return min(rows, _LEFT_WAYS * apart)
 
     def _cycles(self, cut: Heights, depth: int, vectors: int) -> float:
+        is_far = depth * vectors * self.target.vector_bytes > _NEAR_SHARE * self.target.first_cache
+        wide = 3 if is_far else 1  # narrow panels stay in the first cache for longer
+
         def tile(rows: int) -> float:
             sums, loads = rows * vectors, rows + vectors
             each = max(sums / self.target.products, loads / self.target.loads, self.target.latency)
-            return depth * (each + _FAR * (rows + 3 * vectors)) + _TILE_COST + _STORE_COST * sums
+            return depth * (each + _LOAD * (rows + wide * vectors)) + _TILE_COST + _STORE_COST * sums
 
         return cut.tall * tile(cut.rows) + cut.short * tile(cut.rows - 1)
 
