@@ -42,6 +42,26 @@ _WORDS = str.maketrans(
         "←": r"$\leftarrow$",
         "→": r"$\to$",
         "…": r"\ldots{}",
+        "ᵀ": r"$^{\top}$",
+        "ᵗ": "$^t$",
+        "ᵢ": "$_i$",
+        "ⱼ": "$_j$",
+        "₁": "$_1$",
+        "₂": "$_2$",
+        "α": r"$\alpha$",
+        "β": r"$\beta$",
+        "λ": r"$\lambda$",
+        "π": r"$\pi$",
+        "Φ": r"$\Phi$",
+        "φ": r"$\varphi$",
+        "\u0302": r"\^{}",  # the hat of x̂ stands behind its letter
+        "÷": r"$\div$",
+        "±": r"$\pm$",
+        "⌊": r"$\lfloor$",
+        "⌋": r"$\rfloor$",
+        "ᵇ": "$^b$",
+        "⁻": "$^-$",
+        "¹": "$^1$",
     }
 )
 

@@ -79,4 +79,6 @@ def stopped(part: Part, at_start: bool, index: tuple[int, ...], names: dict[Node
         return f"the input {source}[…, {index[0]}] that it multiplies is 0 in every example"
     if at_start and isinstance(layer, Embedding):
         return f"row {index[0]} is not looked up by any example"
-    return f"it ends at {part.label} ({part.kind}), whose derivative is 0 there in every example: {rule_of(part).backward}"
+    return (
+        f"it ends at {part.label} ({part.kind}), whose derivative is 0 there in every example: {rule_of(part).backward}"
+    )
