@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from chainrule.engine.fuse import array_of, is_number
+from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Graph, Node, Shape
 from chainrule.engine.kernel import Access, Contraction, Kernel, Loop, accesses, contiguous, nodes_made
 from chainrule.engine.op import Op
@@ -136,8 +136,9 @@ def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence
         else:
             copies.append((array_of(node), homes[state]))
     constants: list[Node] = []
+    needed = {access.array for kernel in kernels for access in accesses(kernel)}
     for node in graph.nodes:
-        if node.op is Op.CONSTANT and not is_number(node):
+        if node.op is Op.CONSTANT and node in needed:
             homes[node] = Home(first_result + results + len(constants))
             constants.append(node)
     size = _fill_arena(homes, _spans(kernels, [node for node, _ in copies]))
