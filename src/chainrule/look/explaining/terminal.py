@@ -101,7 +101,7 @@ def _loss(explanation: Explanation) -> list[Line]:
 
 def _back(explanation: Explanation) -> list[Line]:
     lines = [heading("3", "◀ backpropagation", "back", "the error, from the last layer to the first")]
-    lines.append([("  ← the gradient that arrived   ⇠ a share of one that comes from several layers", "still")])
+    lines.append([("  ← the gradient that arrived   ⇠ what goes to the input, or is a share of a sum", "still")])
     numeric: dict[str, list[Line]] = {}
     for check in explanation.checks:
         numeric.setdefault(check.name, []).append(_check_line(check))
