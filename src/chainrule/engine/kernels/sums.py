@@ -59,6 +59,8 @@ class Sums:
     @property
     def turn(self) -> int:
         """Steps along the depth in one turn of a loop."""
+        if len(self.right.places) == 1:  # with more, LLVM lets the sums wander until some are on the stack
+            return 1
         most = max(1, _TURN // (self.rows * len(self.right.places)))
         return min(LONGEST_TURN, 1 << (most.bit_length() - 1))
 

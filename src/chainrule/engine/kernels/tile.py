@@ -182,7 +182,7 @@ class Model:
 
     def _most_rows(self, vectors: int) -> int:
         """How many rows of sums fit the registers, beside a vector of the right operand and a number of the left."""
-        beside = vectors + (1 if self.target.fused else 2)
+        beside = vectors + (1 if self.target.fused else 3)
         rows = (self.target.registers - max(beside, _BESIDE)) // vectors
         apart = _LEFT_SETS // _largest_power(self.row_stride * self.itemsize, _LEFT_SETS)
         return min(rows, _LEFT_WAYS * apart)
