@@ -93,7 +93,10 @@ def backpropagate(loss: Tensor, wrt: Sequence[Tensor] | None = None) -> Gradient
         return Gradients({parameter: found[node] for node, parameter in owners.items()})
     for tensor in wrt:
         if not is_floating(tensor.dtype):
-            raise GradientError(f"wrt holds a tensor of {tensor.dtype.name}; only floating tensors have gradients.")
+            raise GradientError(
+                f"wrt holds a tensor of {tensor.dtype.name}; only floating tensors have gradients. "
+                "Write a number with a point (3.0), or convert an array with astype."
+            )
         if not tensor.node.tracked:
             raise GradientError(
                 f"wrt holds a constant ({tensor.node.provenance}), and what is done to it is not remembered: it is a "
@@ -113,6 +116,7 @@ def walk(
     `nodes` are in topological order. At every node the gradient is complete when the walk arrives, because
     all nodes that use it come later in the order and were visited before.
     """
+    wanted = set(targets)
     leads_to_target = set(targets)
     for node in nodes:
         if any(source in leads_to_target for source in node.inputs):
@@ -122,7 +126,7 @@ def walk(
     for node in reversed(nodes):
         if node not in gradient or node not in leads_to_target:
             continue
-        upstream = gradient[node] if node in targets else gradient.pop(node)
+        upstream = gradient[node] if node in wanted else gradient.pop(node)
         output, inputs = Tensor(node), tuple(Tensor(source) for source in node.inputs)
         with module_scope(node.provenance.module), gradient_scope(node):
             for position, source in enumerate(node.inputs):
