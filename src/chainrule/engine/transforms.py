@@ -175,6 +175,8 @@ def custom_gradient(f: Function) -> Function:
 def checkpoint(f: Function) -> Function:
     """`f` without its intermediate values being kept: backpropagation computes them again when it needs them.
 
+    This saves memory in eager work. `compile` finds that both computations are equal and makes them one again.
+
     Parameters
     ----------
     f
