@@ -2,5 +2,5 @@
 
 from chainrule.look.explaining.explain import explain as explain
 from chainrule.look.explaining.explanation import Explanation as Explanation
-from chainrule.look.summary import Summary as Summary
-from chainrule.look.summary import summary as summary
+from chainrule.look.summarising import Summary as Summary
+from chainrule.look.summarising import summary as summary
