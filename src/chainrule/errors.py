@@ -8,6 +8,7 @@ ChainruleError
  ├─ DataError         what the user gave as data: files, columns, cells (also a ValueError)
  ├─ FileFormatError   a model file that is damaged, foreign or newer    (also a ValueError)
  ├─ TraceError        something that a traced function cannot do
+ ├─ ResourceError     a program that needs more memory than there is
  └─ TrainingError     training that cannot go on
 
 A message says what happened, where, what was expected, and what to do. The command line prints it as one sentence.
@@ -44,6 +45,10 @@ class FileFormatError(ChainruleError, ValueError):
 
 class TraceError(ChainruleError):
     """Something that needs a number while a function is being traced, when there are only symbols."""
+
+
+class ResourceError(ChainruleError):
+    """A program that needs more memory than the machine has."""
 
 
 class TrainingError(ChainruleError):

@@ -10,9 +10,9 @@ from laws.sources import NAMES, SOURCES, Source
 
 LAYERS = ["errors", "engine", "nn", "data", "train", "look", "interop", "app"]
 # What may be imported inside the function that needs it: everything that would make `import chainrule` slow or fail.
-# `chainrule.engine.emit` is the one part of ours: the whole compiler hangs on it, and only compiling needs it.
+# `chainrule.engine.program` is the one part of ours: the whole compiler hangs on it, and only compiling needs it.
 HEAVY = {
-    "chainrule.engine.emit",
+    "chainrule.engine.program",
     "polars",
     "sklearn",
     "PIL",

@@ -101,6 +101,7 @@ class Code:
         self._lines: list[str] = []
         self.declarations: dict[str, None] = {}  # what the function needs beside it in the module, in order
         self.failures: dict[object, str] = {}  # slots that say what went wrong
+        self.known: dict[int, str] = {}  # values that hold in the whole function, by the expression that they are of
         self._count = 0
 
     def fresh(self, hint: str = "v") -> str:

@@ -10,17 +10,19 @@ import functools
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from chainrule.engine.context import modes, trace_under_way
-from chainrule.engine.program import Program
 from chainrule.engine.state import State
 from chainrule.engine.structure import Branch, Fixed, Structure, put_together, take_apart
 from chainrule.engine.tensor import Tensor, constant
 from chainrule.engine.trace import trace
 from chainrule.errors import TraceError
+
+if TYPE_CHECKING:
+    from chainrule.engine.program import Program
 
 KEPT = 16  # programs of one function; the one used longest ago goes first
 _OFTEN = 5  # programs after which a warning tells why there are so many
@@ -132,6 +134,9 @@ class Compiled(Generic[R]):
             returned[:] = [take_apart(result, lambda part: isinstance(part, Tensor), found)]
             _check_returned(returned[0], self._name)
             return tuple(found)
+
+        # The compiler is the largest part of the engine: it is loaded for the first program, not on import.
+        from chainrule.engine.program import Program
 
         traced = trace(flat, *leaves, names=self._names(structure))
         return _Version(Program(traced), returned[0])

@@ -28,6 +28,7 @@ from chainrule.engine.kernel import (
     expressions,
     nodes_made,
 )
+from chainrule.engine.kernels.body import write_fixed
 from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
 from chainrule.engine.kernels.loops import write_epilogue, write_loop
 from chainrule.engine.kernels.reductions import write_reduction
@@ -161,7 +162,10 @@ def _function(call: Call, names: dict[Node, str], target: Target) -> Code:
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
     code = Code(call.function, parameters, internal=True, fused=target.fused, masked=target.masked)
-    _write(code, call.kernel, {node: f"%{name}" for node, name in names.items()}, target)
+    arrays = {node: f"%{name}" for node, name in names.items()}
+    made = nodes_made(call.kernel)
+    write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
+    _write(code, call.kernel, arrays, target)
     for number, site in enumerate(call.sites):
         if site in code.failures:
             with code.when(code.get("i1", code.failures[site])):

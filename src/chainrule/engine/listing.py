@@ -81,6 +81,22 @@ def kernel_text(kernel: Kernel, names: Names) -> str:
     return "\n".join([head, *listing.lines])
 
 
+class Kernels(tuple[Kernel, ...]):
+    """Kernels in the order of a step; as text, a listing with the names of the graph's nodes."""
+
+    names: Names
+
+    @classmethod
+    def of(cls, kernels: Iterable[Kernel], names: Names) -> Kernels:
+        """Kernels whose arrays have these names."""
+        found = cls(kernels)
+        found.names = names
+        return found
+
+    def __str__(self) -> str:
+        return "\n".join(kernel_text(kernel, self.names) for kernel in self)
+
+
 class _Listing:
     """The lines of one kernel while they are written; every expression has a line and a name."""
 

@@ -26,7 +26,7 @@ def graph_text(graph: Graph) -> str:
     %3  = sum(%2, axes=(0))  float32[]
     return %3
     """
-    names = _names(graph)
+    names = node_names(graph)
     rows = [(names[node], _made(node, names), _type(node), _belongs(node, names)) for node in graph.nodes]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = [
@@ -36,7 +36,8 @@ def graph_text(graph: Graph) -> str:
     return "\n".join([*lines, f"return {', '.join(names[node] for node in graph.outputs)}"])
 
 
-def _names(graph: Graph) -> dict[Node, str]:
+def node_names(graph: Graph) -> dict[Node, str]:
+    """What each node is called in the text: the user's name for it, or a number."""
     names: dict[Node, str] = {}
     for node in graph.nodes:
         given = str(node.attributes.get("name", "")) if node.op is Op.INPUT else ""

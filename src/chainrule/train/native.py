@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.engine.loop import can_gather
-from chainrule.engine.program import Program
 from chainrule.engine.state import State
 from chainrule.errors import TraceError
 from chainrule.train.inputs import ShuffledRows
 from chainrule.train.steps import as_input, compiled_step, net_dtype
 
 if TYPE_CHECKING:
+    from chainrule.engine.program import Program
     from chainrule.train.trainer import Trainer
 
 Array = np.ndarray[Any, Any]

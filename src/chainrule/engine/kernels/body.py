@@ -118,6 +118,8 @@ class Body:
             yield where.strides if isinstance(where, View) else strides
 
     def _value(self, expression: Expression, wide: bool) -> str:
+        if id(expression) in self.code.known:
+            return self.code.known[id(expression)]
         key = (id(expression), wide)
         if key not in self._values:
             self._values[key] = self._write(expression)
@@ -208,6 +210,17 @@ def strides_by_access(expressions: Iterable[Expression]) -> list[tuple[Access | 
         elif isinstance(part, Words):
             found.append((None, part.strides))
     return found
+
+
+def write_fixed(code: Code, expressions: Iterable[Expression], arrays: Arrays) -> None:
+    """Write what is the same at every point once, at the beginning of a function, where all bodies find it."""
+    body = Body(code, arrays, {})
+    for expression in expressions:
+        needed = [*parts(expression)]
+        reads = [part for part in needed if isinstance(part, Load)]
+        is_fixed = len(reads) + sum(isinstance(part, Apply | Number) for part in needed) == len(needed)
+        if is_fixed and reads and all(not any(r.access.strides) and r.access.array in arrays for r in reads):
+            code.known[id(expression)] = body.value(expression)
 
 
 def index_of(body: Body, expression: Expression) -> str:

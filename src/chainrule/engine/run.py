@@ -1,0 +1,239 @@
+"""What a program holds while it can be called: the table of pointers, the arena, the states it works on.
+
+A run binds arrays to the slots of the table, starts the native step with the team, and raises what native code could
+only note down. Many steps are made in slices, so that Ctrl-C is answered between them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.dtypes import DType
+from chainrule.engine.emit import Module
+from chainrule.engine.graph import Node, Shape
+from chainrule.engine.loop import DONE, FIRST, LOOP, ROWS, STEP_AT, STEPS, STOP, can_gather, loop_text
+from chainrule.engine.native import Native
+from chainrule.engine.op import Op
+from chainrule.engine.state import State, aligned
+from chainrule.engine.team import Team, team
+from chainrule.errors import ArgumentError, DTypeError, ShapeError
+
+Array = np.ndarray[Any, Any]
+Signature = tuple[tuple[Shape, DType], ...]
+JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
+SLICE = 0.05  # seconds of steps in one native call of a loop
+_PATIENT = 1 << 17  # looks for workers that come: a loop is long, so it is worth waiting a little for them
+_ENTRY = functools.cache(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64))
+
+
+class Stop:
+    """A flag that ends a native loop before its next step."""
+
+    def __init__(self) -> None:
+        self.word = np.zeros(1, np.int64)
+
+    def set(self) -> None:
+        """Raise the flag."""
+        self.word[0] = 1
+
+
+class Run:
+    """What a program holds in memory while it can be called: table of pointers, arena, scratch, states."""
+
+    def __init__(
+        self,
+        module: Module,
+        native: Native,
+        entry: str,
+        arguments: Signature,
+        results: Signature,
+        states: Sequence[State],
+        written: set[State],
+    ) -> None:
+        plan, target = module.plan, module.target
+        self.module, self.native, self.entry, self.target = module, native, entry, target
+        self.arguments, self.results = arguments, results
+        self.states, self.written = states, [state in written for state in states]
+        self.held: list[Array | None] = [None] * len(states)
+        self.first_state = 1 + len(arguments)
+        self.first_result = self.first_state + len(states)
+        self.constants = [aligned(_value(node)) for node in plan.constants]
+        self.table = np.zeros(self.first_result + len(results) + len(self.constants), np.int64)
+        self.table[self.first_result + len(results) :] = [address_of(each) for each in self.constants]
+        self.arena = aligned(np.zeros(max(1, plan.arena), np.uint8))
+        self.table[0] = address_of(self.arena)
+        self.status = np.zeros(max(1, len(module.sites)), np.int64)
+        self.job = np.zeros(JOB, np.int64)
+        self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
+        self.scratch = np.zeros(0, np.uint8)
+        self.team: Team | None = None
+        self.address = native.address(entry)
+        self.loops: dict[tuple[str, ...], tuple[Native, int]] = {}
+        self.batches: list[Array] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Array]:
+        """One step: returns its results and assigns the states."""
+        if len(arguments) != len(self.arguments):
+            raise ArgumentError(f"the program takes {len(self.arguments)} arguments, but got {len(arguments)}.")
+        kept = [
+            fitting(argument, shape, dtype, number)
+            for number, (argument, (shape, dtype)) in enumerate(zip(arguments, self.arguments, strict=True))
+        ]
+        results = [np.empty(shape, dtype) for shape, dtype in self.results]
+        with self.lock:
+            self.bind(kept, results)
+            self.bind_states()
+            self.launch(self.address)
+            self.check()
+        return results
+
+    def bind(self, arguments: Sequence[Array], results: Sequence[Array]) -> None:
+        """Point at arrays for what goes in and what comes out."""
+        for slot, array in enumerate(arguments, 1):
+            self.table[slot] = address_of(array)
+        for slot, array in enumerate(results, self.first_result):
+            self.table[slot] = address_of(array)
+
+    def bind_states(self) -> None:
+        """Point at the states' arrays as they are now."""
+        held = self.held
+        for number, state in enumerate(self.states):
+            if self.written[number]:
+                lent = state.lend()
+                if lent is not held[number]:
+                    held[number] = lent
+                    self.table[self.first_state + number] = address_of(held[number])
+            else:
+                value = state.look()
+                if value is not held[number]:
+                    held[number] = contiguous(value)
+                    self.table[self.first_state + number] = address_of(held[number])
+
+    def launch(self, address: int, *, patience: int | None = None) -> None:
+        """Run a native function on the job, with the team unless one thread does everything."""
+        if self.module.is_alone:
+            self._make_room(1, 0)
+            _ENTRY(address)(self.job.ctypes.data, 0, 1)
+            return
+        crew = team()
+        if crew is not self.team:
+            self._make_room(crew.size, crew.memory)
+            self.team = crew
+        crew.run(address, self.job.ctypes.data, **({} if patience is None else {"patience": patience}))
+
+    def _make_room(self, threads: int, memory: int) -> None:
+        needed = threads * self.module.scratch
+        if self.scratch.nbytes < needed:
+            self.scratch = aligned(np.zeros(needed, np.uint8))
+            self.job[3] = self.scratch.ctypes.data
+        self.job[1] = memory
+
+    # --- Many steps ---
+
+    def loop(self, data: list[Array], rows: Array, stop: Stop) -> list[Array]:
+        """See `Program.loop`."""
+        rows = self._checked(data, rows)
+        kept = [contiguous(array) for array in data]
+        results = [np.empty((len(rows), *shape), dtype) for shape, dtype in self.results]
+        with self.lock:
+            address = self._loop_for([array.dtype for array in data])
+            if not self.batches:
+                self.batches = [aligned(np.zeros(shape, dtype)) for shape, dtype in self.arguments]
+            self.bind(self.batches, [])
+            done, steps, seconds = 0, 1, 0.0
+            while done < len(rows) and not stop.word[0]:
+                began = time.perf_counter()
+                made = self._slice(address, kept, rows[done : done + steps], [each[done:] for each in results], stop)
+                seconds = (time.perf_counter() - began) / max(1, made)
+                done += made
+                steps = max(1, min(round(SLICE / max(seconds, 1e-9)), 8 * steps))
+        return [result[:done] for result in results]
+
+    def _slice(self, address: int, data: list[Array], rows: Array, results: list[Array], stop: Stop) -> int:
+        """Some steps in one native call; returns how many were made."""
+        words = np.zeros(FIRST + len(data) + len(results), np.int64)
+        words[STEP_AT] = self.address
+        words[STEPS], words[ROWS], words[STOP] = len(rows), address_of(rows), address_of(stop.word)
+        words[FIRST:] = [address_of(array) for array in (*data, *results)]
+        self.job[5] = address_of(words)
+        self.bind_states()
+        self.launch(address, patience=_PATIENT)
+        self.check()
+        return int(words[DONE])
+
+    def _loop_for(self, sources: list[np.dtype[Any]]) -> int:
+        """The address of the loop that gathers from arrays of these types."""
+        key = tuple(source.name for source in sources)
+        if key not in self.loops:
+            sizes = [int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for shape, dtype in self.results]
+            text = loop_text(self.arguments, sources, sizes, self.first_result, self.target)
+            native = Native(text, self.target)
+            self.loops[key] = native, native.address(LOOP)
+        return self.loops[key][1]
+
+    def _checked(self, data: list[Array], rows: Array) -> Array:
+        """The numbers of the rows, after everything was looked at."""
+        signature = self.arguments
+        if len(data) != len(signature):
+            raise ArgumentError(f"loop: the step takes {len(signature)} arguments, but data has {len(data)} arrays.")
+        for number, (array, (shape, dtype)) in enumerate(zip(data, signature, strict=True)):
+            if not shape or array.shape[1:] != shape[1:] or not array.ndim:
+                raise ShapeError(
+                    f"loop: the step takes batches of shape {shape} as argument {number}, but its rows are to come "
+                    f"from an array of shape {array.shape}; all axes but the first must be equal."
+                )
+            if not can_gather(array.dtype, dtype):
+                raise DTypeError(f"loop: rows of {array.dtype.name} cannot become {dtype.name}; convert the array.")
+        batch = signature[0][0][0] if signature else 0
+        if any(shape[0] != batch for shape, _ in signature):
+            raise ShapeError("loop: all arguments of the step must have the same first axis, the batch.")
+        if rows.ndim != 2 or rows.shape[1] != batch or rows.dtype.kind not in "iu":
+            raise ShapeError(f"loop: rows must hold integers of shape (steps, {batch}), but it is {rows.shape}.")
+        least = min(map(len, data))
+        if rows.size and (rows.min() < 0 or rows.max() >= least):
+            raise ArgumentError(f"loop: rows holds {rows.min()} to {rows.max()}, but there are rows 0 to {least - 1}.")
+        return np.ascontiguousarray(rows, np.int64)
+
+    def check(self) -> None:
+        """Raise what the native code could not."""
+        if self.module.sites and self.status.any():
+            node = self.module.sites[int(np.argmax(self.status != 0))]
+            self.status[:] = 0
+            source = node.inputs[0]
+            axis = node.attributes["axis"]
+            length = node.shape[axis] if node.op is Op.SCATTER_ADD else source.shape[axis]
+            raise ArgumentError(f"{node.provenance}: an index is out of bounds for axis {axis} of length {length}.")
+
+
+def fitting(argument: Any, shape: Shape, dtype: DType, number: int) -> Array:
+    """An argument as an array without gaps."""
+    array = argument if isinstance(argument, np.ndarray) else np.asarray(argument)
+    if array.shape != shape:
+        raise ShapeError(f"argument {number} has the shape {array.shape}, but the program was made for {shape}.")
+    if array.dtype != dtype:
+        raise DTypeError(f"argument {number} is {array.dtype.name}, but the program was made for {dtype.name}.")
+    return contiguous(array)
+
+
+def contiguous(array: Array) -> Array:
+    """The array itself if it has no gaps, else a copy."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
+
+
+def address_of(array: Array | None) -> int:
+    """Where an array begins."""
+    assert array is not None
+    return int(array.__array_interface__["data"][0])
+
+
+def _value(node: Node) -> Array:
+    assert node.value is not None
+    return node.value
