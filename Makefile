@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup oracles lint format clean
+.PHONY: demo test setup oracles lint format bench bench-quick clean
 
 demo: setup  ## train on built-in real data and leave a report to open
 	rm -rf runs/demo
@@ -34,5 +34,17 @@ setup: .venv/.ready
 oracles: setup  ## PyTorch and JAX, against which the tests then compare live
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-oracles.lock
 
+bench: benchmarks/.venv/.ready  ## measure against all peers: about an hour; pass more with ARGS="--only mnist"
+	benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)
+
+bench-quick: benchmarks/.venv/.ready  ## four small workloads against PyTorch and JAX: under 3 minutes
+	benchmarks/.venv/bin/python benchmarks/bench.py --quick $(ARGS)
+
+benchmarks/.venv/.ready: pyproject.toml benchmarks/requirements.lock
+	$(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.lock
+	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
 clean:
-	rm -rf .venv build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/.venv build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

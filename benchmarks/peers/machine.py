@@ -1,0 +1,110 @@
+"""The machine itself: its fastest multiply-adds and its memory, by native loops on as many threads as everybody has.
+
+`Peak32` and `Peak64` multiply and add in registers only. `Triad` is y = y + s * x over arrays that no cache holds: it
+reads y, which it is about to write, so that the three transfers an element are all there are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from chainrule.engine.code import Code, Kind
+from chainrule.engine.native import Native
+from chainrule.engine.target import host
+from workloads import Workload
+
+CHAINS = 12  # independent sums: enough for the latency of a multiply-add, and few enough for 16 registers
+TURNS = 100_000
+TRIAD = 1 << 25  # floats of an array: 128 MB
+
+
+class _Together:
+    """A native function on all threads at once, each with memory of its own; Python's lock is free meanwhile."""
+
+    def __init__(self, calls: list[Callable[[], object]], operations: float) -> None:
+        self.calls, self.operations = calls, operations
+
+    def reset(self) -> None:
+        """Nothing changes."""
+
+    def run(self, count: int) -> int:
+        """Each thread makes `count` calls."""
+        threads = [threading.Thread(target=self._repeat, args=(call, count)) for call in self.calls[1:]]
+        for thread in threads:
+            thread.start()
+        self._repeat(self.calls[0], count)
+        for thread in threads:
+            thread.join()
+        return count
+
+    @staticmethod
+    def _repeat(call: Callable[[], object], count: int) -> None:
+        for _ in range(count):
+            call()
+
+
+def _threads() -> int:
+    return int(os.environ["OMP_NUM_THREADS"])
+
+
+class _Peak(_Together):
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, workload: Workload) -> None:
+        target = host()
+        kind = Kind(self.dtype, target.lanes(self.dtype.itemsize))
+        code = Code("peak", [("i64", "count"), ("ptr", "out")], fused=target.fused)
+        number = code.let(f"load {kind.type}, ptr %out, align {self.dtype.itemsize}")
+        slots = [code.variable(kind.type, number) for _ in range(CHAINS)]
+        operation = f"@llvm.fma.v{kind.lanes}f{8 * self.dtype.itemsize}"
+        three = ", ".join([kind.type] * 3)
+        with code.loop("0", "%count"):
+            for slot in slots:
+                value = code.get(kind.type, slot)
+                operands = f"{kind.type} {value}, {kind.type} {number}, {kind.type} {number}"
+                code.set(kind.type, slot, code.let(f"call {kind.type} {operation}({operands})"))
+        for place, slot in enumerate(slots):
+            value, goal = code.get(kind.type, slot), code.element(kind.type, "%out", str(place))
+            code.do(f"store {kind.type} {value}, ptr {goal}, align {self.dtype.itemsize}")
+        self.native = Native(f"declare {kind.type} {operation}({three})\n{code.text()}", target)
+        function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(self.native.address("peak"))
+        self.rooms = [np.full(4096, 0.5, self.dtype) for _ in range(_threads())]
+        calls = [lambda room=room: function(TURNS, room.ctypes.data) for room in self.rooms]
+        super().__init__(calls, 2.0 * CHAINS * kind.lanes * TURNS * len(calls))
+
+
+class Peak32(_Peak):
+    """Operations a second in float32."""
+
+
+class Peak64(_Peak):
+    """Operations a second in float64."""
+
+    dtype = np.dtype(np.float64)
+
+
+class Triad(_Together):
+    """Bytes a second to and from memory."""
+
+    def __init__(self, workload: Workload) -> None:
+        target, dtype = host(), np.dtype(np.float32)
+        kind = Kind(dtype, target.lanes(4))
+        code = Code("triad", [("i64", "count"), ("ptr noalias", "y"), ("ptr noalias", "x")], fused=target.fused)
+        with code.loop("0", "%count", kind.lanes) as number:
+            goal, source = code.element("float", "%y", number), code.element("float", "%x", number)
+            y = code.let(f"load {kind.type}, ptr {goal}, align 4")
+            x = code.let(f"load {kind.type}, ptr {source}, align 4")
+            scaled = code.let(f"fmul {kind.type} {x}, {kind.constant(0.5)}")
+            code.do(f"store {kind.type} {code.let(f'fadd {kind.type} {y}, {scaled}')}, ptr {goal}, align 4")
+        self.native = Native(code.text(), target)
+        function = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 2)(self.native.address("triad"))
+        self.y, self.x = np.ones(TRIAD, np.float32), np.ones(TRIAD, np.float32)
+        share = TRIAD // _threads() // 64 * 64
+        parts = [(self.y[at : at + share], self.x[at : at + share]) for at in range(0, share * _threads(), share)]
+        calls = [lambda y=y, x=x: function(share, y.ctypes.data, x.ctypes.data) for y, x in parts]
+        super().__init__(calls, 3.0 * 4 * share * len(calls))
