@@ -4,6 +4,8 @@ All stand on `backprop.walk`. Forward mode (`jvp`) differentiates the vector-Jac
 gradient, so it needs no second page of calculus.
 """
 
+from __future__ import annotations  # or the name np.random would load that part of NumPy on import
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any

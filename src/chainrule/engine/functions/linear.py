@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from string import digits
 from typing import Any
 
 from chainrule.engine.functions.axes import method, one_axis
@@ -13,6 +12,8 @@ from chainrule.engine.graph import broadcast_shapes
 from chainrule.engine.op import Op
 from chainrule.engine.tensor import Tensor, apply, operands
 from chainrule.errors import ArgumentError, ShapeError
+
+_DIGITS = "0123456789"  # stand for the axes that `...` covers in a formula
 
 
 @method
@@ -104,16 +105,16 @@ def _without_dots(
             start = term.index("...")
             covered.append(tensor.shape[start : start + count])
     shape = broadcast_shapes(f"einsum {subscripts!r}", *covered)
-    if len(shape) > len(digits):
-        raise ArgumentError(f"einsum: '...' in {subscripts!r} covers {len(shape)} axes; it may cover {len(digits)}.")
+    if len(shape) > len(_DIGITS):
+        raise ArgumentError(f"einsum: '...' in {subscripts!r} covers {len(shape)} axes; it may cover {len(_DIGITS)}.")
     stretched, named = [], []
     for term, tensor in zip(terms, tensors, strict=True):
         count = max(0, tensor.ndim - len(term.replace("...", ""))) if "..." in term else 0
         start = term.find("...")
         wide = (*tensor.shape[:start], *shape[len(shape) - count :], *tensor.shape[start + count :])
         stretched.append(broadcast_to(tensor, wide) if count else tensor)
-        named.append(term.replace("...", digits[:count][::-1]))
-    return named, result.replace("...", digits[: len(shape)][::-1]), stretched
+        named.append(term.replace("...", _DIGITS[:count][::-1]))
+    return named, result.replace("...", _DIGITS[: len(shape)][::-1]), stretched
 
 
 def _summed(x: Tensor, letters: str, needed: set[str]) -> tuple[Tensor, str]:
