@@ -199,6 +199,62 @@ def test_the_numeric_check_finds_a_gradient_that_is_wrong() -> None:
     step = cr.look.explain(net, [[1.0, 2.0]], [[3.0, 4.0]], "mse", check=True)
     assert not all(check.agrees for check in step.checks if check.name == "0.weight")
     assert "✗ differs" in str(step)
+    assert "lost or changed a gradient" in step.to_html()
+
+
+def test_a_custom_optimizer_with_a_memory_of_its_own_is_left_alone() -> None:
+    class Signs(cr.optim.SGD):
+        """w ← w - rate · sign of g."""
+
+        def __init__(self, rate: float) -> None:
+            super().__init__(rate)
+            self.updates: list[str] = []
+
+        def rule(self, parameter: Any, gradient: Any, slots: Any, now: Any) -> Any:
+            self.updates.append("one")
+            return parameter - now["rate"] * cr.sign(gradient), {}
+
+    optimizer = Signs(0.5)
+    step = cr.look.explain(nn.Dense(2, 1), cr.ones((2, 2)), cr.asarray([[9.0], [9.0]]), "mse", optimizer)
+    assert optimizer.updates == []
+    assert step.update.rule == "w ← w - rate · sign of g."
+    assert np.allclose(step.update.moves[0].step, 0.5)
+
+
+def test_layers_may_give_several_tensors() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            self.a, self.b = nn.Dense(2, 2), nn.Dense(2, 2)
+
+        def __call__(self, x: Any) -> Any:
+            return self.a(x), {"b": self.b(x)}
+
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            self.two = Two()
+
+        def __call__(self, x: Any) -> Any:
+            first, others = self.two(x)
+            return first * others["b"]
+
+    step = cr.look.explain(Product(), np.ones((2, 2)), np.ones((2, 2)), "mse")
+    assert [layer.label for layer in step.layers] == ["two.a", "two.b", "network", "loss"]
+    tree = step.path("two.b.weight", (1, 0))
+    assert tree.total == pytest.approx(float(step.gradient_of("two.b.weight")[1, 0]), rel=1e-5)
+
+
+def test_checkpoints_and_gradients_of_ones_own_are_followed(rng: np.random.Generator) -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            self.weight = cr.Parameter(rng.standard_normal((2, 2)))
+
+        def __call__(self, x: Any) -> Any:
+            return cr.checkpoint(lambda x, weight: cr.tanh(x @ weight))(x, self.weight)
+
+    step = cr.look.explain(nn.Sequential(Kept()), rng.standard_normal((3, 2)), np.ones((3, 2)), "mse", check=True)
+    assert all(check.agrees for check in step.checks)
+    tree = step.path("0.weight", (0, 1))
+    assert tree.total == pytest.approx(float(step.gradient_of("0.weight")[0, 1]), rel=1e-9)
 
 
 def torch_layers(seed: int) -> dict[str, np.ndarray]:

@@ -166,7 +166,7 @@ def summary(net: Module, input_shape: int | Iterable[int], batch_size: int = 1, 
     >>> from chainrule import nn
     >>> print(cr.look.summary(nn.Sequential(nn.Dense(784, 128), nn.ReLU(), nn.Dense(128, 10)), 784, batch_size=64))
     Sequential, 64 examples of 784
-    layer  kind             output  parameters     FLOPs      kept
+    layer  kind             output  parameters   FLOPs    kept
     0      Dense(784, 128)  64×128     100,480  12.9 M     0 B
     1      ReLU()           64×128           0  8.19 k  40 KiB
     2      Dense(128, 10)   64×10        1,290   164 k     0 B

@@ -19,6 +19,10 @@ Array = np.ndarray[Any, Any]
 SAMPLES = 3
 STEP = 1e-6  # half the distance of a central difference, relative to numbers of size 1 and more
 TOLERANCE = 1e-5  # relative to the larger of both numbers, and to the size of the whole gradient
+DIFFERENCE = (
+    "Where a number differs: right at stop_gradient, at a gradient of your own that is meant so, or at a kink; else a "
+    "layer has lost or changed a gradient."
+)
 
 
 @dataclass(frozen=True, slots=True)

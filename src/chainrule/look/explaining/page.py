@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.look.explaining.figures import Digest, digest, place, shape_text, short
+from chainrule.look.explaining.numeric import DIFFERENCE
 from chainrule.look.explaining.sheet import CLASS, SHEET
 from chainrule.look.explaining.story import LayerStory, Named
 from chainrule.look.explaining.terminal import verdict_of
@@ -245,6 +246,8 @@ def _back(explanation: Explanation) -> str:
         gist = " · ".join(f"‖∂{text(e.name)}‖ {short(digest(e.gradient).norm)}" for e in layer.parameters if e.trained)
         style = "still" if layer.frozen else "error"
         parts.append(_unfolding(_title(layer, "◀", gist), "".join(inside), style, is_open))
+    if not all(check.agrees for check in explanation.checks):
+        parts.append(f'<p class="bad">{DIFFERENCE}</p>')
     return "".join(parts)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.look.explaining.figures import one_line, place, shape_text, short
 from chainrule.look.explaining.lines import WIDTH, Line, cut, heading, shortened, wrapped
+from chainrule.look.explaining.numeric import DIFFERENCE
 from chainrule.look.explaining.story import LayerStory, OwnParameter
 from chainrule.look.explaining.update import Move
 
@@ -137,6 +138,8 @@ def _back(explanation: Explanation) -> list[Line]:
                 lines += checks("x") if each.name == "x" else []
         if not is_loss and not layer.upstream:
             lines.append([("    no gradient arrives: nothing before it is trained", "still")])
+    if not all(check.agrees for check in explanation.checks):
+        lines += [[(text, "bad")] for text in wrapped(DIFFERENCE, WIDTH, "  ")]
     return [*lines, []]
 
 
