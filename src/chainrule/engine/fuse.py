@@ -43,6 +43,7 @@ _COST |= dict.fromkeys([Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.TANH, Op.SIGMOID,
 _AGAIN = 3  # a value of several users that costs no more than this is computed again by each of them
 _LIMIT = 64  # an expression that costs more is cut, so that no kernel grows without bound
 _SMALL = 64  # elements of what is computed before everything else
+_NEAR = 2**18  # bytes of arrays that an epilogue may touch tile by tile: more is faster in a loop along the rows
 _STORES = 16  # values that one loop stores at most
 
 Known = dict[tuple[Node, Place], Expression]
@@ -194,6 +195,8 @@ class _Fuser:
                 continue
             if (host.domain if isinstance(host, Loop) else host.node.shape) != node.shape:
                 continue
+            if isinstance(host, Contraction) and _far_bytes(host, own, reads) > _NEAR:
+                continue
             whole = {store.node: store.value for store in host.stores if store.access == here.access(store.node)}
             there = {*whole, host.node} if isinstance(host, Contraction) else {*whole}
             if len(whole) == len(host.stores) and all(
@@ -309,6 +312,13 @@ class _Fuser:
         while node not in self.arrays:
             node, place = node.inputs[0], place.through(node)
         return replace(place.access(node), array=array_of(node))
+
+
+def _far_bytes(host: Contraction, store: Store, reads: Sequence[Access]) -> int:
+    """Bytes of the arrays as large as the product that its epilogue would touch with one more store."""
+    touched = [*reads, store.access, *(each.access for each in host.stores), *_from_outside(host)]
+    arrays = {access.array for access in touched} - {host.node, host.left.array, host.right.array}
+    return sum(array.size * array.dtype.itemsize for array in arrays if array.size == host.node.size)
 
 
 def _small_first(nodes: Sequence[Node]) -> list[Node]:
