@@ -12,26 +12,54 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
+from chainrule.engine.native import assembly
+from chainrule.engine.program import Program
 from chainrule.engine.show import graph_text
 from chainrule.engine.simplify import simplify
+from chainrule.engine.target import named
 from chainrule.engine.trace import trace
 from laws.sources import PACKAGE, SOURCES, Source
 
 PAGE = PACKAGE.parents[1] / "ARCHITECTURE.md"
 Names = dict[str, Any]
 
+
+def program(names: Names) -> Program:
+    """The example's step, compiled for a processor of a certain kind, so that the page is the same everywhere."""
+    return Program(trace(names["step"], names["x"], names["y"]), named("avx2"))
+
+
+def llvm_of_a_kernel(names: Names) -> str:
+    """The shortest kernel's function, as it is emitted."""
+    bodies = re.findall(r"define internal void @\w+_\d+\(.*?\n}", program(names).module.text, re.DOTALL)
+    return min(bodies, key=len)
+
+
+def machine_code_of_a_kernel(names: Names) -> str:
+    """The same function's instructions."""
+    function = llvm_of_a_kernel(names).replace("define internal", "define")
+    lines = assembly(function, named("avx2")).splitlines()
+    start = next(i for i, line in enumerate(lines) if re.match(r"\w+:", line))
+    end = next(i for i, line in enumerate(lines) if line.startswith(".Lfunc_end"))
+    return "\n".join(line.expandtabs(8) for line in lines[start:end] if not line.strip().startswith((".", "#")))
+
+
 STAGES: dict[str, Callable[[Names], str]] = {
     "traced": lambda names: graph_text(trace(names["forward"], names["x"], names["y"]).graph),
     "gradients": lambda names: graph_text(trace(names["step"], names["x"], names["y"]).graph),
     "simplified": lambda names: graph_text(simplify(trace(names["step"], names["x"], names["y"]).graph)),
+    "kernels": lambda names: str(program(names).kernels),
+    "memory": lambda names: str(program(names).memory),
+    "llvm": llvm_of_a_kernel,
+    "machine": machine_code_of_a_kernel,
 }
 
 # Files in the order of the data; others follow by name.
 FOLDERS = ["errors.py", "engine", "nn", "data", "train", "look", "interop", "app"]
 ENGINE = """
     op graph dtypes provenance philox erf reference interchange context tensor state functions random derivatives
-    backprop transforms trace show simplify fuse kernel place memory emit kernels mathematics llvm native team
-    program loop compile
+    backprop transforms trace show simplify kernel place fuse listing memory budget work emit code kernels instructions
+    mathematics target llvm cache native team loop run profile program structure compile
 """
 
 
