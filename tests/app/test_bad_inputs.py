@@ -102,6 +102,8 @@ BAD: dict[str, tuple[Callable[[Path], list[Any]], tuple[str, ...]]] = {
     "header only": (table("size,late\n"), ("column names but no rows",)),
     "an ending that is not known": (table(GOOD, name="data.xyz"), ("data.xyz", "known are .csv")),
     "an Excel workbook": (table(b"PK\x03\x04" + bytes(60)), ("Excel workbook",)),
+    "a folder of tables": (lambda folder: [table(GOOD)(folder)[0], folder], ("is a folder", "data.csv")),
+    "nothing besides the target": (table("late\n" + "yes\nno\n" * 9), ("No column is left", 'besides "late"')),
     "a folder without images": (images(), ("no folders in it",)),
     # Bytes and records
     "undecodable bytes": (table((GOOD + "1,2,nö\n").encode() + b"41,\xff\xfe,no\n"), ("UTF-8", "line 43")),

@@ -249,3 +249,10 @@ def test_json_with_random_damage_ends_in_a_table_or_one_sentence(write, rng):
         damaged[int(rng.integers(len(damaged)))] = int(rng.integers(32, 127))
         found = outcome(write(bytes(damaged), "t.jsonl"))
         assert not isinstance(found, str) or "\n" not in found
+
+
+def test_row_numbers_before_the_columns_have_a_name(write):
+    # pandas.DataFrame.to_csv writes them without one.
+    frame = read_table(write(",x,y\n0,1.5,a\n1,2.5,b\n"))
+    assert frame.columns == ["(row)", "x", "y"]
+    assert frame["(row)"].to_list() == [0, 1]

@@ -16,6 +16,7 @@ from chainrule.errors import DataError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LARGEST_RECORD = 64 << 20
+UNNAMED = "(row)"
 SAMPLE = 1 << 18
 SAMPLE_RECORDS = 200
 QUOTE, LINE_FEED, RETURN = 34, 10, 13
@@ -205,7 +206,10 @@ def _header(name: str, record: bytes, delimiter: str, quoted: bool) -> tuple[str
         raise DataError(f"{name}: the column names cannot be read ({error}); write them on one line.") from error
     finally:
         csv.field_size_limit(limit)
-    return check_names(name, [cell.strip() for cell in cells])
+    names = [cell.strip() for cell in cells]
+    if len(names) > 1 and not names[0] and UNNAMED not in names:
+        names[0] = UNNAMED  # the row numbers that pandas writes before the columns
+    return check_names(name, names)
 
 
 def check_names(name: str, names: list[str]) -> tuple[str, ...]:
@@ -220,8 +224,8 @@ def check_names(name: str, names: list[str]) -> tuple[str, ...]:
     for number, column in enumerate(names, 1):
         if not column:
             raise DataError(
-                f"{name}: column {number} of {len(names)} has no name in the header; give it one "
-                "(row numbers from pandas are left out with index=False)."
+                f"{name}: column {number} of {len(names)} has no name in the header; give it one, "
+                "or take away the delimiter at the end of the line."
             )
         if column in seen:
             raise DataError(f'{name}: columns {seen[column]} and {number} are both named "{column}"; rename one.')

@@ -156,7 +156,8 @@ class TableSchema:
                 notes.extend(_column_notes(found, frame.height))
         if not columns:
             reasons = "; ".join(f'"{column.name}" {column.detail}' for column in dropped[:5])
-            raise DataError(f"No column is left to learn from{f': {reasons}' if reasons else ''}.")
+            alone = f'there is none besides "{target}"'
+            raise DataError(f"No column is left to learn from: {reasons or alone}.")
         return cls(fitted, tuple(columns), tuple(dropped), weights, tuple(notes))
 
     @property

@@ -59,7 +59,7 @@ def open_source(data: str) -> Source:
         return Tabular(data, found.frame, Place(f"{data}.csv", found.place.lines), known.target, beside + found.notes)
     path = Path(data)
     if path.is_dir():
-        return _idx_folder(path) if idx.is_idx_folder(path) else Images(data, images.read_folder(path), None, ())
+        return _folder(path, data)
     if is_idx(path):
         return _idx_file(path)
     if path.suffix.lower() in images.SUFFIXES and path.exists():
@@ -67,6 +67,18 @@ def open_source(data: str) -> Source:
     if not path.exists() and len(path.parts) == 1 and not path.suffix:
         builtin.describe(data)  # says which names there are
     return table(data)
+
+
+def _folder(path: Path, data: str) -> Images:
+    if idx.is_idx_folder(path):
+        return _idx_folder(path)
+    try:
+        return Images(data, images.read_folder(path), None, ())
+    except DataError:
+        tables = [each.name for each in sorted(path.iterdir()) if any(end.lower() in READERS for end in each.suffixes)]
+        if not tables:
+            raise
+        raise DataError(f"{data} is a folder: name the table in it, such as {path / tables[0]}.") from None
 
 
 def table(data: str) -> Tabular:
