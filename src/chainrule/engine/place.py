@@ -33,9 +33,14 @@ class Place:
 
     @staticmethod
     def identity(shape: Shape) -> Place:
-        """Every element at its own point of a domain of that shape."""
+        """Every element at its own point of a domain of that shape.
+
+        The only index of an axis of length 1 is 0, so it has no factor: equal places are equal values.
+        """
         rank = len(shape)
-        return Place(rank, tuple((0, tuple(int(axis == own) for axis in range(rank))) for own in range(rank)))
+        long = [length != 1 for length in shape]
+        axes = [(0, tuple(int(axis == own and long[own]) for axis in range(rank))) for own in range(rank)]
+        return Place(rank, tuple(axes))
 
     @property
     def _zero(self) -> Form:
