@@ -161,7 +161,8 @@ def _function(call: Call, names: dict[Node, str], target: Target) -> Code:
     parameters = [("ptr noalias", f"a{number}") for number in range(len(call.homes))]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
-    code = Code(call.function, parameters, internal=True, fused=target.fused, masked=target.masked)
+    options = {"fused": target.fused, "masked": target.masked, "alone": call.alone}
+    code = Code(call.function, parameters, internal=True, **options)
     arrays = {node: f"%{name}" for node, name in names.items()}
     made = nodes_made(call.kernel)
     write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})

@@ -23,6 +23,9 @@ class Share:
     def __init__(self, code: Code, sizes: Sequence[int]) -> None:
         self._code, self._sizes = code, tuple(sizes)
         total = math.prod(sizes)
+        if code.alone:
+            self.bounds = ("0", str(total))
+            return
         before = code.let(f"mul i64 %thread, {total}")
         ends = [before, code.let(f"add i64 {before}, {total}")]
         least = code.let("add i64 %threads, -1")
@@ -32,6 +35,9 @@ class Share:
     @contextmanager
     def any(self) -> Iterator[None]:
         """A block that runs only if the part is not empty."""
+        if self._code.alone:
+            yield
+            return
         with self._code.when(self._code.let(f"icmp slt i64 {self.bounds[0]}, {self.bounds[1]}")):
             yield
 
@@ -42,6 +48,12 @@ class Share:
             yield "0"
             return
         code, inner, (low, high) = self._code, math.prod(self._sizes[number + 1 :]), self.bounds
+        if (low, high) == ("0", str(inner * self._sizes[number])):
+            with code.loop("0", str(self._sizes[number])) as index:
+                self.bounds = ("0", str(inner))
+                yield index
+            self.bounds = (low, high)
+            return
         first, last = low, high
         if inner > 1:
             first = code.let(f"udiv i64 {low}, {inner}")

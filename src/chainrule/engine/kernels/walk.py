@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from chainrule.engine.code import Code
 from chainrule.engine.graph import Shape
+from chainrule.engine.kernels.shares import Share
 from chainrule.engine.kernels.vector import Vector
 
 SIGNATURE = [("i64", "thread"), ("i64", "threads")]
@@ -51,10 +52,7 @@ def loops(code: Code, axes: Sequence[Axis], shared: int | None = None) -> Iterat
 
 def share(code: Code, extent: int) -> tuple[str, str]:
     """The part of `range(extent)` that this thread does."""
-    begin = code.let(f"mul i64 %thread, {extent}")
-    after = code.let("add i64 %thread, 1")
-    finish = code.let(f"mul i64 {after}, {extent}")
-    return code.let(f"sdiv i64 {begin}, %threads"), code.let(f"sdiv i64 {finish}, %threads")
+    return Share(code, [extent]).bounds
 
 
 def shared_axis(axes: Sequence[Axis]) -> int:
@@ -103,13 +101,15 @@ def _steps(code: Code, groups: int, step: int, shared: bool) -> tuple[str, str]:
     if not shared:
         return "0", str(groups * step)
     begin, finish = share(code, groups)
+    if code.alone:
+        return "0", str(groups * step)
     return code.let(f"mul i64 {begin}, {step}"), code.let(f"mul i64 {finish}, {step}")
 
 
 @contextmanager
 def _last(code: Code, shared: bool) -> Iterator[None]:
     """What is left at the end of a shared axis is for the last thread."""
-    if not shared:
+    if not shared or code.alone:
         yield
         return
     is_last = code.let(f"icmp eq i64 {code.let('add i64 %thread, 1')}, %threads")
