@@ -141,7 +141,7 @@ def multiply_add(code: Code, kind: Kind, name: str, a: str, b: str, c: str) -> N
 
 @contextmanager
 def carried_loop(
-    code: Code, count: int, kind: Kind, sums: Sequence[str], pointers: Sequence[str]
+    code: Code, count: str, kind: Kind, sums: Sequence[str], pointers: Sequence[str]
 ) -> Iterator[tuple[list[str], list[str], list[str], list[str]]]:
     """A loop of `count` (at least one) turns that carries sums and pointers in registers.
 
