@@ -220,13 +220,12 @@ class _Fuser:
 
     def _contraction(self, node: Node) -> Contraction:
         left, right = node.inputs
-        here = Place.identity(node.shape)
-        batch = len(node.shape) - 2
+        batch = node.shape[:-2]
 
         def operand(source: Node) -> Access:
-            own = source.shape[:-2]
-            around = here.stretched(own, node.shape[:-2])
-            return self._access(source, Place(here.rank, (*around.axes[: len(own)], *here.axes[batch:])))
+            here, own = Place.identity((*batch, *source.shape[-2:])), source.shape[:-2]
+            around = here.stretched(own, batch)
+            return self._access(source, Place(here.rank, (*around.axes, *here.axes[-2:])))
 
         return Contraction(node, operand(left), operand(right))
 
