@@ -28,6 +28,7 @@ from chainrule.engine.kernel import (
     Store,
     Words,
     accesses,
+    parts,
 )
 from chainrule.engine.op import Op
 from chainrule.engine.place import Place, apart_by_ones
@@ -206,6 +207,8 @@ class _Fuser:
             ):
                 known: Known = {(other, here): value for other, value in whole.items()}
                 store = Store(node, here.access(node), self._value(node, here, known))
+                if any(part.access.array in whole for part in parts(store.value) if isinstance(part, Load | Gather)):
+                    continue  # it would read what the same loop is about to write
                 self.made[number] = replace(host, stores=(*host.stores, store))
                 self.maker[node] = number
                 return
@@ -272,6 +275,8 @@ class _Fuser:
             if is_number(node):
                 assert node.value is not None
                 found = Number(node.value.flat[0].item(), node.dtype)
+            elif node.op is Op.RESHAPE and apart_by_ones(node.inputs[0].shape, node.shape) is not None:
+                found = self._expression(node.inputs[0], place.through(node), known)
             elif node in self.arrays:
                 found = Load(self._access(node, place), node.dtype)
             else:
