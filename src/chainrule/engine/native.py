@@ -6,7 +6,6 @@ text is compiled once in a process, and its object code is kept on disk for the 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -61,15 +60,17 @@ _engines: OrderedDict[str, Any] = OrderedDict()
 
 def key_of(text: str, target: Target) -> str:
     """A name for the machine code of a module: everything on which it depends."""
-    parts = (text, str(target), versions(), _emitter(), cache.FORMAT)
+    parts = (text, str(target), versions(), _SOURCES, cache.FORMAT)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-@functools.cache
-def _emitter() -> str:
+def _sources() -> str:
     """The state of the sources that write modules: their times and sizes."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return "\n".join(f"{file.name} {(stat := file.stat()).st_mtime_ns} {stat.st_size}" for file in files)
+
+
+_SOURCES = _sources()  # as they were when they were loaded: what is edited later must not find its way into the cache
 
 
 def _linked(text: str | Callable[[], str], key: str, target: Target) -> Any:
