@@ -77,7 +77,8 @@ def kernel_text(kernel: Kernel, names: Names) -> str:
             head = f"{listing.access(kernel.access)} = running sum over {[*kernel.domain]}"
             listing.line(f"of {listing.name(kernel.value)}")
         case Sorting():
-            head = f"{listing.access(kernel.access)} = order over {[*kernel.domain]} of {listing.access(kernel.values)}"
+            values = f"{_dtype(kernel.values.array.dtype)} {listing.access(kernel.values)}"
+            head = f"{listing.access(kernel.access)} = order over {[*kernel.domain]} of {values}"
     return "\n".join([head, *listing.lines])
 
 
