@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup oracles lint format bench bench-quick clean
+.PHONY: demo test setup fuzz oracles lint format bench bench-quick clean
 
 demo: setup  ## train on built-in real data and leave a report to open
 	rm -rf runs/demo
@@ -10,6 +10,9 @@ demo: setup  ## train on built-in real data and leave a report to open
 
 test: lint  ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest -n auto -q
+
+fuzz: setup  ## 10,000 random programs, compiled, against the reference executor
+	$(BIN)/python scripts/fuzz.py
 
 lint: setup
 	$(BIN)/ruff check .

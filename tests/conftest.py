@@ -13,6 +13,12 @@ from oracle import LIVE, Oracle, recorded_versions, versions
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write texts that tests compare with anew")
     parser.addoption("--record-oracles", action="store_true", help="write the live results of PyTorch and JAX")
+    parser.addoption(
+        "--executor",
+        choices=["numpy", "compiled"],
+        default="numpy",
+        help="what eager work of the engine's tests runs on",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

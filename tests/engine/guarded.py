@@ -1,0 +1,107 @@
+"""A program run by hand, with every array that it is given between pages of memory that nobody may touch.
+
+Each array ends where a forbidden page begins, or begins where one ends; the rest of its own pages holds a pattern. So a
+read or write on the forbidden side ends the process, and a write on the other changes the pattern.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.emit import STEP
+from chainrule.engine.program import Program
+from chainrule.engine.run import JOB
+
+Array = np.ndarray[Any, Any]
+PATTERN = 0xA7
+_PAGE = mmap.PAGESIZE
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+_libc = ctypes.CDLL(None) if hasattr(mmap, "MAP_PRIVATE") else None
+
+
+def _protect(address: int, mode: int) -> None:
+    assert _libc is not None, "guard pages need POSIX"
+    done = _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(_PAGE), ctypes.c_int(mode))
+    assert done == 0, "mprotect refused"
+
+
+class Guarded:
+    """A copy of an array at the end of its pages, or at their beginning, with forbidden pages before and after."""
+
+    def __init__(self, array: Array, *, at_end: bool) -> None:
+        pages = -(-max(1, array.nbytes) // _PAGE)
+        self.map = mmap.mmap(-1, (pages + 2) * _PAGE)
+        self.bytes: Array = np.frombuffer(self.map, np.uint8)
+        self.address = self.bytes.ctypes.data
+        inside = self.bytes[_PAGE : (pages + 1) * _PAGE]
+        inside[:] = PATTERN
+        split = len(inside) - array.nbytes if at_end else array.nbytes
+        own, self.rest = (inside[split:], inside[:split]) if at_end else (inside[:split], inside[split:])
+        self.array: Array = own.view(array.dtype).reshape(array.shape)
+        self.array[...] = array
+        self.borders = (self.address, self.address + (pages + 1) * _PAGE)
+        for border in self.borders:
+            _protect(border, 0)
+
+    def release(self) -> None:
+        """Check the pattern and give the memory back."""
+        for border in self.borders:
+            _protect(border, mmap.PROT_READ | mmap.PROT_WRITE)
+        assert (self.rest == PATTERN).all(), "something was written beside an array"
+
+
+def run_guarded(program: Program, arguments: Sequence[Array], *, threads: int, at_end: bool) -> list[Array]:
+    """The results of a program, then the new values of the states that it assigns; the states themselves stay.
+
+    The arena and the scratch memory hold the pattern before, so nothing may rely on zeros.
+    """
+    made: list[Guarded] = []
+
+    def guarded(array: Array) -> Array:
+        made.append(Guarded(array, at_end=at_end))
+        return made[-1].array
+
+    traced, plan, module = program.traced, program.plan, program.module
+    outputs = len(program.graph.outputs) - len(traced.writes)
+    given = [guarded(np.ascontiguousarray(array).reshape(array.shape)) for array in arguments]
+    states = {state: guarded(state.look()) for state in traced.reads}
+    empty = [np.empty(node.shape, node.dtype) for node in program.graph.outputs[:outputs]]
+    results = [guarded(_patterned(array)) for array in empty]
+    constants = [guarded(node.value) for node in plan.constants]
+    arena = guarded(_patterned(np.empty(plan.arena, np.uint8)))
+    table = guarded(np.array([_address(each) for each in (arena, *given, *states.values(), *results, *constants)]))
+    words = guarded(np.zeros(16, np.int64))  # of the team: arrived and phase
+    status = guarded(np.zeros(len(module.sites), np.int64))
+    scratch = guarded(_patterned(np.empty(threads * module.scratch, np.uint8)))
+    job = guarded(np.array([_address(each) for each in (table, words, status, scratch)] + [0] * (JOB - 4)))
+    before = [array.copy() for array in (*given, *constants, table, job)]
+    step = _ENTRY(program.native.address(STEP))
+    team = [threading.Thread(target=step, args=(_address(job), number, threads)) for number in range(1, threads)]
+    for each in team:
+        each.start()
+    step(_address(job), 0, threads)
+    for each in team:
+        each.join()
+    for array, old in zip((*given, *constants, table, job), before, strict=True):
+        np.testing.assert_array_equal(array, old, err_msg="something was written that is only to be read")
+    assert not status.any(), "an index was out of bounds"
+    found = [array.copy() for array in (*results, *(states[state] for state in traced.writes))]
+    for each in made:
+        each.release()
+    return found
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _patterned(array: Array) -> Array:
+    if array.size:
+        array.reshape(-1).view(np.uint8)[:] = PATTERN
+    return array
