@@ -44,7 +44,8 @@ _COST |= dict.fromkeys([Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.TANH, Op.SIGMOID,
 _AGAIN = 3  # a value of several users that costs no more than this is computed again by each of them
 _LIMIT = 64  # an expression that costs more is cut, so that no kernel grows without bound
 _SMALL = 64  # elements of what is computed before everything else
-_NEAR = 2**18  # bytes of arrays that an epilogue may touch tile by tile: more is faster in a loop along the rows
+_NEAR = 2**18  # bytes that an epilogue may read tile by tile: more is faster in a loop along the rows
+_NARROW = 16  # columns of a product: in fewer, an optimizer's vectors would be used in part
 _STORES = 16  # values that one loop stores at most
 
 Known = dict[tuple[Node, Place], Expression]
@@ -89,6 +90,11 @@ class _Fuser:
         self.arrays: set[Node] = {node for node in graph.nodes if node.op in LEAVES}
         self.made: list[Kernel] = []
         self.maker: dict[Node, int] = {}
+        self.beside: dict[Node, set[Node]] = {}
+        self.users: dict[Node, list[Node]] = {}
+        for node in graph.nodes:
+            for source in node.inputs:
+                self.users.setdefault(source, []).append(node)
         for node in graph.nodes:
             self._decide_needs(node)
         for node in graph.outputs:
@@ -196,7 +202,7 @@ class _Fuser:
                 continue
             if (host.domain if isinstance(host, Loop) else host.node.shape) != node.shape:
                 continue
-            if isinstance(host, Contraction) and _far_bytes(host, own, reads) > _NEAR:
+            if isinstance(host, Contraction) and self._reads_far(host.node, reads):
                 continue
             whole = {store.node: store.value for store in host.stores if store.access == here.access(store.node)}
             there = {*whole, host.node} if isinstance(host, Contraction) else {*whole}
@@ -213,6 +219,34 @@ class _Fuser:
                 self.maker[node] = number
                 return
         self._append(Loop(node.shape, (own,)))
+
+    def _reads_far(self, product: Node, reads: Sequence[Access]) -> bool:
+        """Whether an epilogue would read a large array beside others that all together belong into a loop of their own.
+
+        A tile is narrow: an optimizer that goes over its parameter and moments along the rows is much quicker.
+        """
+        inputs = self._inputs_beside(product)
+        is_narrow = product.shape[-1] < _NARROW
+        if len(inputs) < 2 or (not is_narrow and sum(map(_bytes, inputs)) <= _NEAR):
+            return False
+        return any(read.array in inputs for read in reads)
+
+    def _inputs_beside(self, product: Node) -> set[Node]:
+        """The inputs of the program, as large as a product, that are met pointwise by what is computed from it."""
+        if product not in self.beside:
+            found: set[Node] = set()
+            reached, waiting = {product}, list(self.users.get(product, ()))
+            while waiting:
+                node = waiting.pop()
+                if node in reached or node.op in WHOLE or node.shape != product.shape:
+                    continue
+                reached.add(node)
+                if node.op is Op.INPUT:
+                    found.add(node)
+                else:
+                    waiting += [*node.inputs, *self.users.get(node, ())]
+            self.beside[product] = found
+        return self.beside[product]
 
     def _reduction(self, node: Node) -> Reduction:
         source = node.inputs[0]
@@ -318,11 +352,8 @@ class _Fuser:
         return replace(place.access(node), array=array_of(node))
 
 
-def _far_bytes(host: Contraction, store: Store, reads: Sequence[Access]) -> int:
-    """Bytes of the arrays as large as the product that its epilogue would touch with one more store."""
-    touched = [*reads, store.access, *(each.access for each in host.stores), *_from_outside(host)]
-    arrays = {access.array for access in touched} - {host.node, host.left.array, host.right.array}
-    return sum(array.size * array.dtype.itemsize for array in arrays if array.size == host.node.size)
+def _bytes(node: Node) -> int:
+    return node.size * node.dtype.itemsize
 
 
 def _small_first(nodes: Sequence[Node]) -> list[Node]:
