@@ -101,6 +101,10 @@ def _function(op: Op, wide: Sequence[Array], errors: Sequence[Array], result: Ar
                 moved = [array + sign * error if place == number else array for place, array in enumerate(wide)]
                 change = np.abs(evaluate(op, moved, {}) - middle)
                 largest = np.maximum(largest, np.nan_to_num(change, nan=np.inf))
+            if op in (Op.SIN, Op.COS):  # no steeper than 1, and no wider than 2
+                largest = np.minimum(error, 2)
+            if op is Op.TAN:
+                largest = np.where(error < 0.1, largest, np.inf)
     return own + 2 * largest + (_unit(result) * np.abs(result) if largest.any() else 0.0)
 
 

@@ -126,8 +126,15 @@ def _as_integers(part: Any, shape: tuple[int, ...], axis: int) -> list[Tensor]:
     return [in_range(tensor, shape[axis], f"index for axis {axis}")]
 
 
+_NOWHERE = -(2**36)  # below every index of a flattened tensor, and no int64 overflows where it is flattened with it
+
+
 def in_range(indices: Tensor, length: int, what: str) -> Tensor:
-    """`indices` counted from the front, int64; refused where out of range, if their values are known."""
+    """`indices` counted from the front, int64; refused where out of range, if their values are known.
+
+    Those of a trace are looked at when the program runs: what is out of range here is made to be so in any tensor that
+    this one is flattened to.
+    """
     known = indices.node.value
     if known is not None:
         wrong = (known < -length) | (known >= length)
@@ -137,7 +144,8 @@ def in_range(indices: Tensor, length: int, what: str) -> Tensor:
         if not (known < 0).any():
             return cast(indices, int64)
     wide = cast(indices, int64)
-    return where(wide < 0, wide + length, wide)
+    counted = where(wide < 0, wide + length, wide)
+    return counted if known is not None else where((counted >= 0) & (counted < length), counted, _NOWHERE)
 
 
 def _basic(x: Tensor, parts: list[Any]) -> Tensor:
