@@ -1,4 +1,4 @@
-"""Compiled programs and the states they work on: in place, yet never behind anybody's back; the same bits for any team."""
+"""Compiled programs and their states: in place, yet never behind anybody's back; the same bits for any team."""
 
 from __future__ import annotations
 

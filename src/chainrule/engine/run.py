@@ -197,7 +197,7 @@ class Run:
             raise ShapeError("loop: all arguments of the step must have the same first axis, the batch.")
         if rows.ndim != 2 or rows.shape[1] != batch or rows.dtype.kind not in "iu":
             raise ShapeError(f"loop: rows must hold integers of shape (steps, {batch}), but it is {rows.shape}.")
-        least = min(map(len, data))
+        least = min(map(len, data), default=0)
         if rows.size and (rows.min() < 0 or rows.max() >= least):
             raise ArgumentError(f"loop: rows holds {rows.min()} to {rows.max()}, but there are rows 0 to {least - 1}.")
         return np.ascontiguousarray(rows, np.int64)

@@ -1,0 +1,220 @@
+"""Many steps in one native call: the same bits as stepping by hand, from any array, ended by a flag."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.engine.program import Program
+from chainrule.engine.run import Stop
+from chainrule.engine.trace import trace
+
+BATCH, FEATURES = 10, 6
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    before = cr.threads()
+    yield
+    cr.threads(before)
+
+
+def learner() -> tuple[nn.Module, cr.optim.Optimizer, object]:
+    cr.random.seed(4)
+    net = nn.Sequential(nn.Dense(FEATURES, 60), nn.ReLU(), nn.Dropout(0.2), nn.Dense(60, 3))
+    optimizer = cr.optim.Adam(0.01)
+
+    @cr.compile
+    def step(x, y):
+        loss = cr.losses.cross_entropy(net(x), y)
+        optimizer.update(cr.backpropagate(loss))
+        return loss, cr.mean(x, axis=0)
+
+    return net, optimizer, step
+
+
+def data(rows: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(6)
+    return rng.standard_normal((rows, FEATURES)).astype("f"), rng.integers(0, 3, rows)
+
+
+def order(steps: int, rows: int = 40) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, rows, (steps, BATCH))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_loop_has_the_bits_of_stepping_by_hand(threads: int) -> None:
+    (x, y), rows = data(), order(25)
+    net, optimizer, step = learner()
+    results = [step(x[chosen], y[chosen]) for chosen in rows]
+    expected = {**net.arrays(), **optimizer.arrays()}
+    cr.threads(threads)
+    net, optimizer, step = learner()
+    losses, means = step.program(x[rows[0]], y[rows[0]]).loop([x, y], rows)
+    assert losses.tobytes() == np.array([loss for loss, _ in results]).tobytes()
+    np.testing.assert_array_equal(means, np.stack([mean for _, mean in results]))
+    for name, array in {**net.arrays(), **optimizer.arrays()}.items():
+        assert array.tobytes() == expected[name].tobytes(), name
+
+
+def test_steps_and_loops_take_turns() -> None:
+    (x, y), rows = data(), order(12)
+    _, _, step = learner()
+    expected = [step(x[chosen], y[chosen])[0].item() for chosen in rows]
+    _, _, step = learner()
+    program = step.program(x[rows[0]], y[rows[0]])
+    found = [step(x[rows[0]], y[rows[0]])[0].item()]
+    found += program.loop([x, y], rows[1:5])[0].tolist()
+    found += [step(x[chosen], y[chosen])[0].item() for chosen in rows[5:7]]
+    found += program.loop([x, y], rows[7:])[0].tolist()
+    assert found == expected
+
+
+def copied(shape: tuple[int, ...] = (4, 5), dtype: str = "f") -> Program:
+    return Program(trace(lambda x: x * 1, np.zeros(shape, dtype)))
+
+
+@pytest.mark.parametrize("goal", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "source",
+    ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32", "float64"],
+)
+@pytest.mark.parametrize("width", [1, 5, 37])
+def test_rows_of_any_numeric_type_become_floating(source: str, goal: str, width: int) -> None:
+    rng = np.random.default_rng(8)
+    kind = np.dtype(source)
+    if kind.kind == "f":
+        array = (rng.standard_normal((9, width)) * 100).astype(kind)
+    else:
+        limits = (0, 2) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        array = rng.integers(*limits, (9, width), dtype="int64" if kind.kind == "b" else kind).astype(kind)
+    rows = rng.integers(0, 9, (3, 4))
+    (found,) = copied((4, width), goal).loop([array], rows)
+    np.testing.assert_array_equal(found, array[rows].astype(goal))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "int64"])
+def test_rows_that_are_not_floating_keep_their_type(dtype: str) -> None:
+    array = (np.arange(27).reshape(9, 3) % 2).astype(dtype)
+    program = Program(trace(lambda x: cr.where(x == 1, x, x), np.zeros((2, 3), dtype)))
+    (found,) = program.loop([array], np.array([[0, 8], [3, 3]]))
+    np.testing.assert_array_equal(found, array[[[0, 8], [3, 3]]])
+
+
+def test_rows_come_from_memory_maps_and_from_arrays_with_gaps(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(9).standard_normal((20, 5)).astype("f")
+    stored = np.memmap(tmp_path / "numbers", "f", "w+", shape=(20, 5))
+    stored[:] = numbers
+    rows = np.arange(12).reshape(3, 4)
+    for array in (stored, np.asfortranarray(numbers), np.repeat(numbers, 2, axis=0)[::2], numbers[::-1][::-1]):
+        np.testing.assert_array_equal(copied().loop([array], rows)[0], numbers[rows])
+    wide = np.repeat(numbers, 2, axis=1)[:, ::2]
+    np.testing.assert_array_equal(copied().loop([wide], rows.astype("uint8"))[0], numbers[rows])
+    np.testing.assert_array_equal(copied().loop([numbers], np.asfortranarray(rows))[0], numbers[rows])
+
+
+def test_rows_of_more_axes_and_of_one() -> None:
+    images = np.random.default_rng(10).integers(0, 256, (9, 3, 4, 2), dtype=np.uint8)
+    rows = np.array([[8, 0], [1, 1]])
+    np.testing.assert_array_equal(copied((2, 3, 4, 2)).loop([images], rows)[0], images[rows])
+    single = np.arange(9, dtype="f")
+    np.testing.assert_array_equal(copied((2,)).loop([single], rows)[0], single[rows])
+
+
+def test_a_loop_of_no_steps_gives_nothing() -> None:
+    (found,) = copied().loop([np.zeros((9, 5), "f")], np.zeros((0, 4), int))
+    assert found.shape == (0, 4, 5)
+
+
+def test_a_raised_flag_ends_a_loop_before_its_next_step() -> None:
+    stop = Stop()
+    stop.set()
+    (found,) = copied().loop([np.zeros((9, 5), "f")], np.zeros((10, 4), int), stop=stop)
+    assert len(found) == 0
+
+
+def test_a_flag_raised_while_it_runs_ends_a_loop_and_everything_fits_together() -> None:
+    count = cr.State(np.zeros((), np.int64), "count")
+
+    def step(x):
+        count.assign(count + 1)
+        return count + 0, cr.sum(cr.exp(cr.log(x)))
+
+    program = Program(trace(step, np.zeros((4, 500), "f")))
+    stop = Stop()
+    rows = np.zeros((1_000_000, 4), np.int64)  # some seconds, if nobody stops it
+
+    def stop_soon() -> None:
+        while not count.look():
+            pass
+        stop.set()
+
+    watcher = threading.Thread(target=stop_soon)
+    watcher.start()
+    counts, sums = program.loop([np.ones((9, 500), "f")], rows, stop=stop)
+    watcher.join()
+    assert 0 < len(counts) < len(rows)
+    assert len(sums) == len(counts) == count.item() == counts[-1]
+    assert (sums == 2000).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "rows", "error", "message"),
+    [
+        ([], np.zeros((1, 4), int), cr.ArgumentError, "takes 1 arguments, but data has 0"),
+        ([np.zeros((9, 6), "f")], np.zeros((1, 4), int), cr.ShapeError, r"shape \(4, 5\) as argument 0.*\(9, 6\)"),
+        ([np.zeros(9, "f")], np.zeros((1, 4), int), cr.ShapeError, r"array of shape \(9,\)"),
+        ([np.float32(1)], np.zeros((1, 4), int), cr.ShapeError, r"array of shape \(\)"),
+        ([np.zeros((9, 5), complex)], np.zeros((1, 4), int), cr.DTypeError, "complex128 cannot become float32"),
+        ([np.zeros((9, 5), ">f4")], np.zeros((1, 4), int), cr.DTypeError, "cannot become float32"),
+        ([np.zeros((9, 5), "f")], np.zeros((1, 3), int), cr.ShapeError, r"shape \(steps, 4\)"),
+        ([np.zeros((9, 5), "f")], np.zeros(4, int), cr.ShapeError, r"shape \(steps, 4\)"),
+        ([np.zeros((9, 5), "f")], np.zeros((1, 4)), cr.ShapeError, "must hold integers"),
+        (
+            [np.zeros((9, 5), "f")],
+            np.array([[0, 1, 2, 9]]),
+            cr.ArgumentError,
+            "holds 0 to 9, but there are rows 0 to 8",
+        ),
+        ([np.zeros((9, 5), "f")], np.array([[0, -1, 2, 8]]), cr.ArgumentError, "holds -1 to 8"),
+        ([np.zeros((0, 5), "f")], np.array([[0, 0, 0, 0]]), cr.ArgumentError, "rows 0 to -1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_runs(arrays, rows, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        copied().loop(arrays, rows)
+
+
+def test_integers_are_not_made_of_anything_else() -> None:
+    program = Program(trace(lambda x: x + 1, np.zeros((2, 3), np.int32)))
+    with pytest.raises(cr.DTypeError, match="rows of int64 cannot become int32"):
+        program.loop([np.zeros((5, 3), np.int64)], np.zeros((1, 2), int))
+
+
+def test_arguments_of_different_batches_are_refused() -> None:
+    program = Program(trace(lambda x, y: cr.sum(x) + cr.sum(y), np.zeros((2, 3), "f"), np.zeros((3, 3), "f")))
+    with pytest.raises(cr.ShapeError, match="the same first axis"):
+        program.loop([np.zeros((5, 3), "f")] * 2, np.zeros((1, 2), int))
+
+
+def test_a_step_without_arguments_runs_as_often_as_there_are_rows() -> None:
+    count = cr.State(np.zeros((), np.int64), "count")
+
+    def step():
+        count.assign(count + 1)
+        return count * 2
+
+    (found,) = Program(trace(step)).loop([], np.zeros((5, 0), int))
+    assert found.tolist() == [2, 4, 6, 8, 10]
+
+
+def test_an_index_out_of_range_in_a_loop_is_told() -> None:
+    program = Program(trace(lambda i: cr.take(np.arange(3, dtype="f"), i), np.zeros(2, np.int64)))
+    with pytest.raises(cr.ArgumentError, match=r"test_loop.py:\d+: an index is out of bounds"):
+        program.loop([np.arange(5)], np.array([[0, 1], [2, 3]]))
