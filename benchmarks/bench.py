@@ -29,7 +29,7 @@ from memory import memory
 from peers import PEERS
 from plots import draw
 from prediction import prediction
-from report import written
+from report import refused, written
 from rounds import CLOCKS, Turns
 from training import last_cache, training
 from workloads import QUICK, WORKLOADS, Workload
@@ -61,7 +61,7 @@ def main() -> int:
     print(text)
     for file in draw(found.get("growth", {}), folder):
         _say(f"drawn: {file}")
-    return 0
+    return 1 if refused(found) else 0
 
 
 def _measured(chosen: _Chosen, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def growth(only: list[str], threads: int, turns: Turns, say: Say) -> dict[str, l
     """The points of each curve: time of a step, memory and the time to the first step, of PyTorch and of us."""
     found: dict[str, list[dict[str, Any]]] = {}
     with hired([OURS, FUSED], threads) as workers:
+        for peer, worker in workers.items():  # so that what a library loads at its first work is not in the first point
+            worker.ask("prepare", workload=_workload((4, 4, 4), 4).as_data(), task=PEERS[peer].trains)
         for axis, points in curves().items():
             if only and axis not in only:
                 continue

@@ -53,6 +53,11 @@ def digits_of(number: float) -> str:
     return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
 
 
+def refused(found: Found) -> bool:
+    """Whether some did not compute the same."""
+    return any("refused" in row for row in found.get("training", []))
+
+
 def _machine(found: Found) -> str:
     about = found["about"]
     lines = [
@@ -78,6 +83,7 @@ def _machine(found: Found) -> str:
 
 def _measured(found: Found) -> list[Found]:
     rows = [*found.get("training", []), *found.get("prediction", [])]
+    rows = [row for row in rows if "refused" not in row]
     return rows + [point for points in found.get("growth", {}).values() for point in points]
 
 
@@ -85,7 +91,11 @@ def _measured(found: Found) -> list[Found]:
 
 
 def _training(rows: list[Found]) -> str:
-    parts = ["## Training steps"]
+    lines = [f"**Refused: {row['refused']}**" for row in rows if "refused" in row]
+    rows = [row for row in rows if "refused" not in row]
+    parts = ["## Training steps", *lines]
+    if not rows:
+        return "\n\n".join(parts)
     for threads in dict.fromkeys(row["threads"] for row in rows):
         some = [row for row in rows if row["threads"] == threads]
         names = [peer for peer in PEERS if any(peer in row["peers"] for row in some)]

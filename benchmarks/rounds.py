@@ -70,7 +70,7 @@ def in_turns(workers: dict[str, Worker], turns: Turns) -> dict[str, Sample]:
             if number:
                 foreign = max(0.0, all_time - answer["processor"]) / (answer["wall"] * (os.cpu_count() or 1))
                 samples[name].each.append(answer[turns.clock] / answer["steps"])
-                samples[name].others.append(foreign)
+                samples[name].others.append(min(foreign, 1.0))  # the system counts in hundredths of a second
     return samples
 
 

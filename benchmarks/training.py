@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from agreement import STEPS, Agreement
+from agreement import STEPS, Agreement, DisagreementError
 from crew import Worker, hired
 from peers import PEERS
 from rounds import Turns, in_turns
@@ -21,16 +21,20 @@ _CACHES = "/sys/devices/system/cpu/cpu0/cache"
 def training(
     workloads: list[Workload], peers: list[str], threads: list[int], turns: Turns, say: Say
 ) -> list[dict[str, Any]]:
-    """A row for each workload and number of threads; raises `DisagreementError` before anything is measured."""
-    rows = []
+    """A row for each workload and number of threads; one on which not all agree says so and has no figures."""
+    rows: list[dict[str, Any]] = []
     agreements: dict[str, Agreement] = {}
     for count in threads:
         with hired([peer for peer in peers if PEERS[peer].trains], count) as workers:
             for workload in workloads:
                 say(f"{workload.name}, {threads_in_words(count)}")
-                if workload.name not in agreements:
-                    agreements[workload.name] = Agreement(workload)
-                rows.append(_row(workload, count, workers, agreements[workload.name], turns, say))
+                try:
+                    if workload.name not in agreements:
+                        agreements[workload.name] = Agreement(workload)
+                    rows.append(_row(workload, count, workers, agreements[workload.name], turns, say))
+                except DisagreementError as error:
+                    say(f"  {error}")
+                    rows.append({"workload": workload.name, "threads": count, "refused": str(error)})
     return rows
 
 

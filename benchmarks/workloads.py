@@ -105,7 +105,7 @@ WORKLOADS = [
     Workload("2-16-16-1, batch 32", (2, 16, 16, 1), "tanh", "mean_squared_error", 32, 1000),
     Workload("784-128-10, batch 64", (784, 128, 10), "relu", "cross_entropy", 64, 100),
     Workload("256-512-512-10, batch 128", (256, 512, 512, 10), "relu", "cross_entropy", 128, 50),
-    Workload("1024-2048-2048-1000, batch 256", (1024, 2048, 2048, 1000), "relu", "cross_entropy", 256, 6),
+    Workload("1024-2048-2048-1000, batch 256", (1024, 2048, 2048, 1000), "relu", "cross_entropy", 256, 6, rate=1e-4),
     Workload("13-64-64-1, batch 256, float64", (13, 64, 64, 1), "relu", "mean_squared_error", 256, 200, "float64"),
     Workload("8 layers of 32, batch 16, layer norm, gelu", (*[32] * 9, 10), "gelu", "cross_entropy", 16, 500,
              normalised=True),
