@@ -88,6 +88,7 @@ class Compiled(Generic[R]):
         self._function = function
         self._name = getattr(function, "__name__", type(function).__name__)
         self._programs: OrderedDict[Hashable, list[_Version]] = OrderedDict()
+        self._quick: dict[Hashable, _Version] = {}  # for calls with nothing but tensors and arrays
         self._made = 0
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -96,7 +97,14 @@ class Compiled(Generic[R]):
     def __call__(self, *arguments: Any, **named: Any) -> R:
         if trace_under_way.get() is not None:
             return self._function(*arguments, **named)
-        version, leaves = self._version(arguments, named)
+        quick = None if named else _quick_key(arguments)
+        version = self._quick.get(quick) if quick is not None else None
+        if version is not None and version.still_holds():
+            leaves = [argument.value if type(argument) is Tensor else argument for argument in arguments]
+        else:
+            version, leaves = self._version(arguments, named)
+            if quick is not None:
+                self._quick[quick] = version
         results = version.program(*leaves)
         tensors = iter([Tensor(constant(result, result.dtype).node) for result in results])
         found: R = put_together(version.returned, tensors)
@@ -120,8 +128,9 @@ class Compiled(Generic[R]):
         version = self._compiled(structure, leaves)
         self._warn_if_often(key)
         self._programs.setdefault(key, []).append(version)
-        while len(self._programs) > KEPT:
+        if len(self._programs) > KEPT:
             self._programs.popitem(last=False)
+            self._quick.clear()
         return version, leaves
 
     def _compiled(self, structure: Structure, leaves: list[Any]) -> _Version:
@@ -186,6 +195,17 @@ class _Version:
 def _is_array(value: Any) -> bool:
     """Whether an argument is computed with; a state is itself, whatever its value."""
     return isinstance(value, Tensor | np.ndarray | np.generic) and not isinstance(value, State)
+
+
+def _quick_key(arguments: tuple[Any, ...]) -> Hashable | None:
+    """What tells signatures apart where all arguments are tensors or arrays; None where one is something else."""
+    parts = []
+    for argument in arguments:
+        if type(argument) is Tensor or type(argument) is np.ndarray:
+            parts.append((argument.shape, argument.dtype.num))
+        else:
+            return None
+    return tuple(parts)
 
 
 def _check_returned(structure: Structure, name: str) -> None:

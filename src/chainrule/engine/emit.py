@@ -81,8 +81,12 @@ class Module:
     ----------
     calls
         What the step does, in its order.
+    is_alone
+        Whether one thread does everything.
     scratch
         Bytes of scratch memory that each thread needs.
+    sites
+        For each word of the status the node that went wrong where the word is not 0.
     signature
         A text on which the module depends, and on nothing else but the target: two modules of one signature are equal.
     """
@@ -91,20 +95,12 @@ class Module:
         self.plan, self.target, self.timed = plan, target, timed
         self._functions: dict[str, tuple[str, Call]] = {}  # signature -> name and first call
         self.calls = tuple([self._call(kernel, waits) for kernel, waits in _with_barriers(kernels, plan)])
+        self.is_alone = all(call.alone for call in self.calls)
         self.scratch = max((_scratch(call.kernel, target) for _, call in self._functions.values()), default=0)
+        self.sites = tuple(site for call in self.calls for site in call.sites)
         steps = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
         self.signature = "\n".join([f"timed {timed}", *self._functions, *steps, *copies])
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether one thread does everything."""
-        return all(call.alone for call in self.calls)
-
-    @property
-    def sites(self) -> tuple[Node, ...]:
-        """For each word of the status the node that went wrong where the word is not 0."""
-        return tuple(site for call in self.calls for site in call.sites)
 
     def _call(self, kernel: Kernel, waits: bool) -> Call:
         names, homes = _names(kernel, self.plan)

@@ -62,6 +62,8 @@ def _rewritten(node: Node) -> Node:
         return node.inputs[0]
     if node.op in (Op.SUM, Op.PROD, Op.MAX, Op.MIN) and not node.attributes["axes"]:
         return node.inputs[0]
+    if node.op is Op.MATMUL and node.inputs[0].shape[-1] == 1:  # one product an element: no sum
+        return replace(node, op=Op.MUL)
     if node.op in _NEUTRAL:
         return _without_neutral(node)
     return node
