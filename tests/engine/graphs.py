@@ -301,6 +301,8 @@ class Builder:
             batch = [length if self.number(0, 1) else 1 for length in left.shape[:-2]]
             batch = batch[self.number(0, len(batch)) :]
             columns = self.one_of(self.lengths)
+            if math.prod(batch) * depth * columns > LARGEST:
+                batch, columns = [], 1
             if self.number(0, 1):
                 return self.leaf((*batch, depth, columns), dtype)
             turned = self.leaf((*batch, columns, depth), dtype)

@@ -7,6 +7,7 @@ text is compiled once in a process, and its object code is kept on disk for the 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from chainrule.engine.llvm import llvm, versions
 from chainrule.engine.target import Target
 from chainrule.errors import ChainruleError
 
-_building = threading.Lock()  # LLVM's global state is not made for two builders at a time
+_building = threading.RLock()  # LLVM's global state is not made for two builders at a time
 _KEPT = 64  # modules whose machine code stays in this process although nobody uses it
+if hasattr(os, "register_at_fork"):  # a child that is forked finds nothing half built, and the lock free
+    os.register_at_fork(before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release)
 
 
 class Native:
@@ -52,7 +55,8 @@ class Native:
 
     def address(self, name: str) -> int:
         """The address of a function."""
-        return int(self._engine.get_function_address(name))
+        with _building:
+            return int(self._engine.get_function_address(name))
 
 
 _engines: OrderedDict[str, Any] = OrderedDict()

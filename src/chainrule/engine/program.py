@@ -6,7 +6,6 @@ and that shows every stage it went through.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -58,6 +57,8 @@ class Program:
         The LLVM module, before LLVM's own passes.
     """
 
+    _run: Run | None = None
+
     def __init__(self, traced: Traced, target: Target | None = None) -> None:
         self.traced, self.target = traced, target or host()
         self.graph: Graph = owned(simplify(traced.graph))
@@ -71,17 +72,25 @@ class Program:
         self.memory: Memory = memory_of(self.graph, traced.arguments, results, self.plan, self.module.scratch)
         self._arguments: Signature = tuple((n.shape, n.dtype) for n in self.graph.inputs[: traced.arguments])
         self._results: Signature = tuple((n.shape, n.dtype) for n in self.graph.outputs[:results])
+        self._native: Native | None = None
         _show(self)
 
-    @functools.cached_property
+    @property
     def native(self) -> Native:
         """The machine code."""
-        return Native(lambda: self.module.text, self.target, self.module.signature)
+        if self._native is None:
+            self._native = Native(lambda: self.module.text, self.target, self.module.signature)
+        return self._native
 
-    @functools.cached_property
-    def _run(self) -> Run:
-        """What it holds while it can be called, made for the first call."""
-        return self._runner(self.module, self.native)
+    def _ready(self) -> Run:
+        """What it holds while it can be called, made for the first call.
+
+        Of two threads that call for the first time at once both make one, and both take the one that was put down
+        first. There is no lock, because a process that is forked meanwhile would never see it released.
+        """
+        made = self._run or self._runner(self.module, self.native)
+        found: Run = vars(self).setdefault("_run", made)
+        return found
 
     def _runner(self, module: Module, native: Native) -> Run:
         require_room(self.memory)
@@ -99,7 +108,7 @@ class Program:
 
     def __call__(self, *arguments: Any) -> list[Array]:
         """Run the step on arrays of the traced shapes and data types: returns the results and assigns the states."""
-        return self._run(arguments)
+        return (self._run or self._ready())(arguments)
 
     def profile(self, *arguments: Any) -> Profile:
         """Run the step on arrays a number of times with a clock between its kernels.
@@ -145,7 +154,7 @@ class Program:
         ShapeError, DTypeError, ArgumentError
             If an array does not fit the step, or a number is not that of a row.
         """
-        return self._run.loop([np.asarray(array) for array in data], np.asarray(rows), stop or Stop())
+        return self._ready().loop([np.asarray(array) for array in data], np.asarray(rows), stop or Stop())
 
 
 def _show(program: Program) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,6 +80,7 @@ class Run:
         self.loops: dict[tuple[str, ...], tuple[Native, int]] = {}
         self.batches: list[Array] = []
         self.lock = threading.Lock()
+        _runs.add(self)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """One step: returns its results and assigns the states."""
@@ -211,6 +214,19 @@ class Run:
             axis = node.attributes["axis"]
             length = node.shape[axis] if node.op is Op.SCATTER_ADD else source.shape[axis]
             raise ArgumentError(f"{node.provenance}: an index is out of bounds for axis {axis} of length {length}.")
+
+
+_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def _free_locks() -> None:
+    """In a child that was forked nobody is left who would release what another thread held."""
+    for run in _runs:
+        run.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)
 
 
 def fitting(argument: Any, shape: Shape, dtype: DType, number: int) -> Array:

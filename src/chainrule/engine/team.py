@@ -352,9 +352,9 @@ def threads(n: int | None = None) -> int:
 
 def _size_by_itself() -> int:
     wanted = os.environ.get(VARIABLE)
-    if wanted is None:
+    if not wanted:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(cores, MOST)
-    if not wanted.isdigit() or not 1 <= int(wanted) <= MOST:
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST:
         raise ArgumentError(f"{VARIABLE} must be a whole number from 1 to {MOST}, but is {wanted!r}.")
     return int(wanted)

@@ -1,0 +1,252 @@
+"""Threads that run programs together: any number, from several Python threads, after a fork, and at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.engine.program import Program
+from chainrule.engine.team import Team, team
+from chainrule.engine.trace import trace
+
+X = np.linspace(-1, 1, 300 * 300, dtype="f").reshape(300, 300)
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    before = cr.threads()
+    yield
+    cr.threads(before)
+
+
+def shared(scale: float = 1.0) -> Program:
+    """A program that is worth sharing out, of several phases that wait for each other."""
+    program = Program(trace(lambda x: (cr.sum(cr.tanh(x @ x) * scale, axis=0), cr.sum(cr.exp(x) @ x.T, axis=1)), X))
+    assert not program.module.is_alone
+    return program
+
+
+def bits(results: list[np.ndarray]) -> bytes:
+    return b"".join(result.tobytes() for result in results)
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, which must end by itself."""
+    variables = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=variables)
+
+
+# --- How many ---
+
+
+def test_more_threads_than_cores_work_and_have_the_same_bits() -> None:
+    program = shared()
+    expected = bits(program(X))
+    for count in (1, 2, 8, 3, 8, 1):
+        assert cr.threads(count) == cr.threads() == count
+        for _ in range(5):
+            assert bits(program(X)) == expected
+
+
+@pytest.mark.parametrize("count", [0, -1, 65, 1.0, "2", True])
+def test_a_number_of_threads_that_is_none_is_refused(count: object) -> None:
+    with pytest.raises(cr.ArgumentError, match="whole number from 1 to 64"):
+        cr.threads(count)
+
+
+def test_the_environment_says_how_many() -> None:
+    script = "import chainrule as cr; print(cr.threads())"
+    assert run(script, CHAINRULE_THREADS="3").stdout == "3\n"
+    assert 1 <= int(run(script, CHAINRULE_THREADS="").stdout) <= 64
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "65", "²"])
+def test_a_wrong_number_in_the_environment_is_a_clear_error(value: str) -> None:
+    ended = run("import chainrule as cr; cr.threads()", CHAINRULE_THREADS=value)
+    assert ended.returncode == 1
+    assert f"CHAINRULE_THREADS must be a whole number from 1 to 64, but is {value!r}" in ended.stderr
+
+
+def test_small_work_is_done_by_one_thread() -> None:
+    assert Program(trace(lambda x: x * 2, np.zeros(8, "f"))).module.is_alone
+
+
+# --- Who comes ---
+
+
+def test_a_team_takes_whoever_comes_and_waits_for_nobody_else() -> None:
+    program, crew = shared(), Team(4)
+    expected = bits(program(X))
+    for bell in crew._bells:  # nobody is ever called
+        bell.release = lambda: None
+    assert not crew._words[:8].any()
+    assert crew.size == 4
+    assert bits(program(X)) == expected
+
+
+def test_two_python_threads_run_two_programs_at_once() -> None:
+    cr.threads(2)
+    programs = [shared(1.0), shared(2.0)]
+    expected = [bits(program(X)) for program in programs]
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        wrong.extend(number for _ in range(40) if bits(programs[number](X)) != expected[number])
+
+    together([lambda: work(0), lambda: work(1)])
+    assert not wrong
+
+
+def test_two_python_threads_share_one_program() -> None:
+    cr.threads(2)
+    program = shared()
+    inputs = [X, X[::-1].copy()]
+    expected = [bits(program(x)) for x in inputs]
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        wrong.extend(number for _ in range(40) if bits(program(inputs[number])) != expected[number])
+
+    together([lambda: work(0), lambda: work(1)])
+    assert not wrong
+
+
+def test_two_python_threads_compile_at_once() -> None:
+    results: dict[int, float] = {}
+
+    def work(number: int) -> None:
+        for scale in range(4):
+            f = cr.compile(lambda x, factor=number + 10 * scale: cr.sum(x * factor))
+            results[number + 10 * scale] = f(np.ones(1000, "f")).item()
+
+    together([lambda: work(1), lambda: work(2)])
+    assert results == {number: 1000.0 * number for number in results}
+    assert len(results) == 8
+
+
+def together(jobs: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_the_team_can_change_while_a_program_is_kept() -> None:
+    program = shared()
+    cr.threads(2)
+    first = bits(program(X))
+    old = team()
+    cr.threads(3)
+    assert team() is not old
+    assert bits(program(X)) == first
+
+
+def test_an_exception_between_calls_leaves_the_team_usable() -> None:
+    cr.threads(2)
+    f = cr.compile(lambda x, i: cr.take(cr.tanh(x @ x), i, axis=0))
+    good, bad = np.arange(300), np.full(300, 300)
+    expected = np.asarray(f(X, good))
+    for _ in range(3):
+        with pytest.raises(cr.ArgumentError, match="out of bounds"):
+            f(X, bad)
+        np.testing.assert_array_equal(f(X, good), expected)
+
+
+# --- Processes ---
+
+WORK = """
+import os, sys, time
+import numpy as np
+import chainrule as cr
+cr.threads(2)
+x = np.linspace(-1, 1, 90000, dtype="f").reshape(300, 300)
+f = cr.compile(lambda x: cr.sum(cr.tanh(x @ x), axis=0))
+expected = np.asarray(f(x)).tobytes()
+"""
+
+
+@pytest.mark.parametrize("pause", [0, 0.3], ids=["watching", "asleep"])
+def test_a_process_ends_although_workers_wait(pause: float) -> None:
+    ended = run(f"{WORK}\ntime.sleep({pause})\nprint('done')")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+def test_a_process_ends_with_the_exception_that_it_had() -> None:
+    ended = run(f"{WORK}\nraise SystemExit(3)")
+    assert (ended.returncode, ended.stderr) == (3, "")
+
+
+def test_a_process_ends_while_another_thread_computes() -> None:
+    ended = run(
+        f"{WORK}\nimport threading\n"
+        "def forever():\n    while True: f(x)\n"
+        "threading.Thread(target=forever, daemon=True).start()\ntime.sleep(0.2)"
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.parametrize("pause", [0, 0.3], ids=["watching", "asleep"])
+def test_a_forked_child_computes_and_so_does_its_parent(pause: float) -> None:
+    ended = run(
+        f"""{WORK}
+time.sleep({pause})
+child = os.fork()
+assert np.asarray(f(x)).tobytes() == expected
+g = cr.compile(lambda x: cr.sum(x @ x.T, axis=0))
+assert np.allclose(np.asarray(g(x)), (x @ x.T).sum(0), rtol=1e-3, atol=1)
+if child:
+    print(os.waitpid(child, 0)[1])
+"""
+    )
+    # Python itself warns of a fork while there are threads; nothing else may be said.
+    said = [line for line in ended.stderr.splitlines() if "fork" not in line]
+    assert (ended.returncode, ended.stdout, said) == (0, "0\n", [])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_child_forked_while_another_thread_computes_and_compiles_works() -> None:
+    ended = run(
+        f"""{WORK}
+import threading
+stop = []
+def busy():
+    number = 0
+    while not stop:
+        f(x)
+        number += 1
+        cr.compile(lambda x: x * number)(x[0])
+thread = threading.Thread(target=busy)
+thread.start()
+status = 0
+for _ in range(5):
+    child = os.fork()
+    if not child:
+        assert np.asarray(f(x)).tobytes() == expected
+        cr.compile(lambda x: x + 1)(x[0])
+        os._exit(0)
+    for _ in range(200):
+        done, code = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        code = 999
+    status = status or code
+stop.append(1)
+thread.join()
+print(status)
+"""
+    )
+    assert (ended.returncode, ended.stdout) == (0, "0\n"), ended.stderr
