@@ -1,6 +1,10 @@
 """Looking inside: what a step did and why, as text, pages, formulas and data."""
 
+from chainrule.look.diagnosing import diagnose as diagnose
+from chainrule.look.diagnosis.finding import Finding as Finding
+from chainrule.look.diagnosis.finding import Findings as Findings
 from chainrule.look.explaining.explain import explain as explain
 from chainrule.look.explaining.explanation import Explanation as Explanation
 from chainrule.look.summarising import Summary as Summary
 from chainrule.look.summarising import summary as summary
+from chainrule.look.watching.watch import Watch as Watch

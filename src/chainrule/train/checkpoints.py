@@ -44,7 +44,7 @@ def save_checkpoint(path: str | Path, trainer: Trainer) -> None:
     metadata = {
         "format": FORMAT,
         "version": VERSION,
-        "history": History(trainer.history.epochs[: trainer.epoch]).to_jsonl(),
+        "history": History(trainer.history.epochs[: trainer.epoch], watched=trainer.history.watched).to_jsonl(),
         "run": _run(trainer),
         "epoch": trainer.epoch,
     }

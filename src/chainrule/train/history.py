@@ -1,12 +1,16 @@
 """What happened in each epoch of a run, as plain rows that can be read, plotted and saved as JSON Lines."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chainrule.errors import ArgumentError, DataError
+from chainrule.train.watched import Glance, Watched
 
 Row = dict[str, float]
 
@@ -24,6 +28,8 @@ class History:
         The rows, in order.
     stopped
         Why the run ended: "epochs", "early stopping", "interrupted" or "failed"; `""` while it runs.
+    watched
+        What `cr.look.Watch` saw of every layer.
 
     Examples
     --------
@@ -34,6 +40,7 @@ class History:
 
     epochs: list[Row] = field(default_factory=list)
     stopped: str = ""
+    watched: Watched = field(default_factory=Watched)
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -70,12 +77,18 @@ class History:
         return int(self.epochs[losses.index(min(losses))]["epoch"])
 
     def to_jsonl(self) -> str:
-        """One JSON object a line; what is infinite or NaN, which JSON does not have, is null."""
-        rows = [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in self.epochs]
+        """One JSON object a line; what is infinite or NaN, which JSON does not have, is null.
+
+        First the epochs, then each step that was watched, as `{"watched": {...}}`.
+        """
+        rows: list[dict[str, Any]] = [
+            {name: value if math.isfinite(value) else None for name, value in row.items()} for row in self.epochs
+        ]
+        rows += [{"watched": glance.to_dict()} for glance in self.watched]
         return "".join(json.dumps(row) + "\n" for row in rows)
 
     @staticmethod
-    def from_jsonl(text: str, source: str | Path = "history") -> "History":
+    def from_jsonl(text: str, source: str | Path = "history") -> History:
         """The history that `to_jsonl` wrote.
 
         Raises
@@ -84,15 +97,19 @@ class History:
             If a line is not a JSON object of numbers, with its line number.
         """
         rows: list[Row] = []
+        watched: list[Glance] = []
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 row = json.loads(line)
             except ValueError as error:
                 raise DataError(f"{source}, line {number}: not JSON.") from error
+            if isinstance(row, dict) and set(row) == {"watched"}:
+                watched.append(Glance.from_dict(row["watched"], f"{source}, line {number}"))
+                continue
             if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
                 raise DataError(f"{source}, line {number}: expected an object of numbers.")
             rows.append({name: math.nan if value is None else value for name, value in row.items()})
-        return History(rows)
+        return History(rows, watched=Watched(watched))
 
     def __repr__(self) -> str:
         if not self.epochs:

@@ -7,6 +7,7 @@ what went wrong in the first bad one.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -42,22 +43,32 @@ class NativeSteps:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.step = compiled_step(trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics))
+        self.watched = None  # the same step with what is measured in it
+        if trainer.probe is not None:
+            look = functools.partial(trainer.probe.measurement, trainer)
+            self.watched = compiled_step(trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics), look)
         self.kept = _Kept()
         self.seconds = 0.0  # a step takes
-        self.last = 0  # steps in the last slice
+        self.last = 0  # steps in the longest slice
 
     def epoch(self, source: ShuffledRows) -> Iterator[None]:
         """Learn from the batches of the epoch under way that are left; stops after each slice."""
         arrays = self._gatherable(source.rows.arrays)
         waiting: list[Array] = []
-        for numbers in source.numbers(self.trainer.epoch, skip=self.trainer.part.batches):
-            if waiting and (len(numbers) != len(waiting[0]) or len(waiting) >= self._length()):
-                self._slice(arrays, np.stack(waiting))
+        is_due = False
+        for step, numbers in enumerate(
+            source.numbers(self.trainer.epoch, skip=self.trainer.part.batches), self.trainer.steps + 1
+        ):
+            due = self._is_due(step)
+            alike = waiting and len(numbers) == len(waiting[0]) and due == is_due
+            if waiting and (not alike or len(waiting) >= self._length()):
+                self._slice(arrays, np.stack(waiting), is_due)
                 yield
                 waiting = []
             waiting.append(numbers)
+            is_due = due
         if waiting:
-            self._slice(arrays, np.stack(waiting))
+            self._slice(arrays, np.stack(waiting), is_due)
             self._require_finite(arrays)
             yield
 
@@ -77,29 +88,37 @@ class NativeSteps:
             found.append(np.ascontiguousarray(array if fits else array.astype(wanted)))
         return tuple(found)
 
-    def _slice(self, arrays: tuple[Array, ...], rows: Array) -> None:
+    def _is_due(self, step: int) -> bool:
+        return self.trainer.probe is not None and self.trainer.probe.is_due(step)
+
+    def _slice(self, arrays: tuple[Array, ...], rows: Array, watched: bool) -> None:
         """Make the steps of one slice and count them."""
         rows = self._without_weightless(arrays, rows)
         if not len(rows):
             return
-        program = self._program(arrays, rows)
+        program = self._program(arrays, rows, watched)
         self.kept.before(program, rows)
         began = time.perf_counter()
-        losses, *guesses = program.loop(arrays, rows)
-        self.seconds, self.last = (time.perf_counter() - began) / len(rows), len(rows)
+        losses, *rest_of_results = program.loop(arrays, rows)
+        self.seconds, self.last = (time.perf_counter() - began) / len(rows), max(self.last, len(rows))
         if not np.isfinite(losses).all():
             self._explain_failure(arrays, uncounted=len(rows))
+        count = 1 if self.trainer.metrics else 0
+        guesses, figures = rest_of_results[:count], rest_of_results[count:]
         for number, chosen in enumerate(rows):
             rest = tuple(array[chosen] for array in arrays[1:]) if guesses or len(arrays) > 2 else ()
             weight = float(np.sum(rest[1], dtype=np.float64)) if len(arrays) > 2 else float(len(chosen))
             answers = guesses[0][number] if guesses else None
             self.trainer.count(float(losses[number]), weight, len(chosen), answers, rest)
+            if watched and self.trainer.probe is not None:
+                measured = [figure[number] for figure in figures]
+                self.trainer.probe.note(self.trainer, self.trainer.steps, float(losses[number]), measured)
 
-    def _program(self, arrays: tuple[Array, ...], rows: Array) -> Program:
+    def _program(self, arrays: tuple[Array, ...], rows: Array, watched: bool = False) -> Program:
         dtype = net_dtype(self.trainer.net)
         batch = [as_input(array[rows[0]], dtype) for array in arrays]
         try:
-            return self.step.program(*batch)
+            return (self.watched if watched and self.watched else self.step).program(*batch)
         except TraceError as error:
             raise TraceError(f"{error} Or train with compile=False, which runs every step on NumPy.") from error
 

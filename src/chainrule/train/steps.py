@@ -3,9 +3,11 @@
 Comes in: a network, a loss, an optimizer, one batch. Goes out: the loss, and the network a little better.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -25,38 +27,79 @@ _WORTH = 2**30  # multiply-adds, some 50 ms of work on NumPy
 LossFunction = Callable[..., Tensor]
 
 
+class Measurement(Protocol):
+    """Looks into one step while it is made, eager or traced, and changes nothing of it."""
+
+    def forward(self) -> AbstractContextManager[None]:
+        """The forward pass is made in this block."""
+
+    def before_update(self, gradients: Gradients, optimizer: Optimizer) -> None:
+        """Backpropagation is done, and the parameters are as they were."""
+
+    def after_update(self) -> Sequence[Tensor]:
+        """The parameters have moved: returns all that was measured, in an order that is always the same."""
+
+
 def train_step(
-    net: Module, loss: LossFunction, optimizer: Optimizer, x: Tensor, y: Tensor, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Guess, measure, send the error back, correct. Returns the guesses and the loss before the correction.
+    net: Module,
+    loss: LossFunction,
+    optimizer: Optimizer,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor | None = None,
+    measurement: Measurement | None = None,
+) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Guess, measure, send the error back, correct. Returns the guesses, the loss before the correction, and figures.
 
     Raises
     ------
     TrainingError
         If the loss or a gradient is not finite; the parameters then stay as they were.
     """
-    guesses = net(x)
+    guesses = _guesses(net, x, measurement)
     error = measured(loss, guesses, y, weights)
     _require_finite_loss(error)
     gradients = backpropagate(error)
     _require_finite_gradients(gradients)
-    optimizer.update(gradients)
-    return guesses, error
+    return guesses, error, _update(optimizer, gradients, measurement)
 
 
-def compiled_step(net: Module, loss: LossFunction, optimizer: Optimizer, with_guesses: bool) -> Compiled[Any]:
+def compiled_step(
+    net: Module,
+    loss: LossFunction,
+    optimizer: Optimizer,
+    with_guesses: bool,
+    measurement: Callable[[], Measurement] | None = None,
+) -> Compiled[Any]:
     """`train_step` as a native program of (x, y) or (x, y, weights), without looking for what is not finite.
 
-    It returns the loss, and the guesses where they are wanted.
+    It returns the loss, the guesses where they are wanted, and what a measurement measures.
     """
 
     def step(x: Tensor, y: Tensor, weights: Tensor | None = None) -> tuple[Tensor, ...]:
-        guesses = net(x)
+        look = None if measurement is None else measurement()
+        guesses = _guesses(net, x, look)
         error = measured(loss, guesses, y, weights)
-        optimizer.update(backpropagate(error))
-        return (error, guesses) if with_guesses else (error,)
+        figures = _update(optimizer, backpropagate(error), look)
+        return (error, guesses, *figures) if with_guesses else (error, *figures)
 
     return compile(step)
+
+
+def _guesses(net: Module, x: Tensor, look: Measurement | None) -> Tensor:
+    if look is None:
+        return net(x)  # type: ignore[no-any-return]  # `fit` has seen that it gives a tensor
+    with look.forward():
+        return net(x)  # type: ignore[no-any-return]
+
+
+def _update(optimizer: Optimizer, gradients: Gradients, look: Measurement | None) -> Sequence[Tensor]:
+    if look is None:
+        optimizer.update(gradients)
+        return ()
+    look.before_update(gradients, optimizer)
+    optimizer.update(gradients)
+    return look.after_update()
 
 
 def measured(loss: LossFunction, guesses: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:

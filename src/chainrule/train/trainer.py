@@ -9,12 +9,12 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from chainrule.engine import random
-from chainrule.errors import DataError, TrainingError
+from chainrule.errors import ArgumentError, DataError, TrainingError
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 from chainrule.train.evaluation import measure, scores
@@ -22,9 +22,22 @@ from chainrule.train.history import History, Row
 from chainrule.train.inputs import BatchSource, Rows, ShuffledRows
 from chainrule.train.metrics import Metric
 from chainrule.train.native import NativeSteps
-from chainrule.train.steps import LossFunction, as_input, modes_kept, net_dtype, train_step
+from chainrule.train.steps import LossFunction, Measurement, as_input, modes_kept, net_dtype, train_step
 
 Array = np.ndarray[Any, Any]
+
+
+class Probe(Protocol):
+    """Looks into some steps of a run, such as `cr.look.Watch`."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether to look into a step, counted from 1."""
+
+    def measurement(self, trainer: Trainer) -> Measurement:
+        """What looks into one step while it is made or traced."""
+
+    def note(self, trainer: Trainer, step: int, loss: float, measured: Sequence[Array]) -> None:
+        """Write down what was measured in a step."""
 
 
 class Callback:
@@ -35,9 +48,12 @@ class Callback:
     each_batch
         Whether `on_batch_end` has to be called after each update. Where nobody needs that, a compiled run makes many
         steps at once, about 50 ms of them, and calls it after those. Default yes.
+    probe
+        What looks into the steps themselves; default nothing. A run has one at most.
     """
 
     each_batch = True
+    probe: Probe | None = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first epoch."""
@@ -127,12 +143,18 @@ class Trainer:
         self.rows_seen = 0
         self.interrupted = False
         self._reason = ""
+        self.probe = _the_probe(self.callbacks)
         self._native = NativeSteps(self) if compile else None
 
     @property
     def part_of_epoch(self) -> float:
         """How much of the epoch under way is done, from 0 to 1; 0 where its length is unknown."""
         return min(1.0, self.part.batches / self.source.batches) if self.source.batches else 0.0
+
+    @property
+    def steps(self) -> int:
+        """How many steps were made since the start, over all epochs."""
+        return int(sum(row["steps"] for row in self.history.epochs[: self.epoch])) + self.part.batches
 
     @property
     def wants_each_batch(self) -> bool:
@@ -235,13 +257,17 @@ class Trainer:
             return  # rows that weigh nothing teach nothing
         states = [*(state for _, state in self.net.named_states()), random.default().counter]
         before = [(state, state.value) for state in states]
+        probe = self.probe if self.probe is not None and self.probe.is_due(self.steps + 1) else None
+        look = None if probe is None else probe.measurement(self)
         try:
-            answers, error = train_step(self.net, self.loss, self.optimizer, x, y, weights)
+            answers, error, figures = train_step(self.net, self.loss, self.optimizer, x, y, weights, look)
         except TrainingError as cause:
             for state, value in before:  # a batch norm has seen the bad batch by now
                 state.assign(value)
             raise self.failure(str(cause)) from None
         self.count(error.item(), weight, len(batch[0]), np.asarray(answers) if self.metrics else None, batch[1:])
+        if probe is not None:
+            probe.note(self, self.steps, error.item(), [np.asarray(figure) for figure in figures])
 
     def failure(self, cause: str) -> TrainingError:
         """What to raise when the step after those that were counted went wrong."""
@@ -255,3 +281,12 @@ class Trainer:
         """Call a hook of every callback."""
         for callback in self.callbacks:
             getattr(callback, moment)(self)
+
+
+def _the_probe(callbacks: Sequence[Callback]) -> Probe | None:
+    """The one that looks into steps, if any."""
+    probes = [callback.probe for callback in callbacks if callback.probe is not None]
+    if len(probes) > 1:
+        names = " and ".join(type(probe).__name__ for probe in probes)
+        raise ArgumentError(f"callbacks: only one may look into the steps of a run, but {names} would; keep one.")
+    return probes[0] if probes else None
