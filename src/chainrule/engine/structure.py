@@ -1,10 +1,11 @@
 """Nested tuples, lists and dictionaries: taken apart into their leaves and put together again.
 
-Structure ::= Leaf | Fixed(value) | Tuple(Structure*) | List(Structure*) | Dictionary((key, Structure)*)
+Structure ::= Leaf | Fixed(value, kind) | Tuple(Structure*) | List(Structure*) | Dictionary((key, Structure)*)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A value that stays in the structure."""
+    """A value that stays in the structure, and what tells it from others that Python calls equal: 1, 1.0 and True."""
 
     value: Hashable
+    kind: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) ->
             f"a {type(value).__name__} can be neither computed with nor compared, so it cannot be an argument of a "
             "compiled function. Hand over tensors, arrays, numbers, strings, or tuples, lists and dictionaries of them."
         ) from None
-    return Fixed(value)
+    return Fixed(value, (type(value), math.copysign(1, value)) if isinstance(value, float) else type(value))
 
 
 def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:

@@ -1,0 +1,249 @@
+"""compile: what makes a new program and what does not, what can go in and come out, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.engine.compile import KEPT, RecompilationWarning
+
+X = np.arange(3, dtype="f")
+
+
+class Counted:
+    """A function that counts how often its Python code runs, which is once for each program."""
+
+    def __init__(self, f) -> None:
+        self.f, self.runs = f, 0
+
+    def __call__(self, *arguments, **named):
+        self.runs += 1
+        return self.f(*arguments, **named)
+
+
+# --- Signatures ---
+
+
+def test_a_function_is_traced_once_for_each_shape_and_data_type() -> None:
+    counted = Counted(lambda x: x + x)
+    f = cr.compile(counted)
+    for x in (X, X + 1, cr.asarray(X), X.astype(np.float64), np.zeros((3, 1), "f"), X, np.zeros((3, 1), "f")):
+        found = f(x)
+        np.testing.assert_array_equal(found, np.asarray(x) * 2)
+        assert found.dtype == np.asarray(x).dtype
+    assert counted.runs == 3
+
+
+def test_what_is_no_tensor_counts_by_its_value() -> None:
+    counted = Counted(lambda x, power, *, scale=1.0, how="plain": (x**power * scale, how))
+    f = cr.compile(counted)
+    assert f(X, 2)[0].tolist() == [0.0, 1.0, 4.0]
+    assert f(X, 3)[0].tolist() == [0.0, 1.0, 8.0]
+    assert f(X, 2, scale=2.0)[0].tolist() == [0.0, 2.0, 8.0]
+    assert f(X, 2, how="other")[1] == "other"
+    assert counted.runs == 4
+    assert f(X, 2)[0].tolist() == [0.0, 1.0, 4.0]
+    assert counted.runs == 4
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, True), (1, 1.0), (0.0, -0.0), ("1", 1), (None, 0)])
+def test_values_that_compare_equal_but_are_not_the_same_are_told_apart(first: object, second: object) -> None:
+    f = cr.compile(lambda x, value: (x, value))
+    for value in (first, second, first):
+        found = f(X, value)[1]
+        assert (type(found), repr(found)) == (type(value), repr(value))
+
+
+def test_a_number_of_python_is_fixed_and_a_scalar_of_numpy_is_a_tensor() -> None:
+    counted = Counted(lambda x, factor: x * factor)
+    f = cr.compile(counted)
+    assert [f(X, np.float32(n))[1].item() for n in (2, 3, 4)] == [2.0, 3.0, 4.0]
+    assert counted.runs == 1
+    assert f(X, 5.0)[1].item() == 5.0
+    assert counted.runs == 2
+
+
+def test_structures_of_arguments_and_results_keep_their_form() -> None:
+    f = cr.compile(
+        lambda batch, options: {"sum": batch["x"] + batch["y"][0], "more": [batch["y"][1] * 2, (options, None)]}
+    )
+    found = f({"x": X, "y": (X, X)}, ("a", 3))
+    assert found["sum"].tolist() == [0.0, 2.0, 4.0]
+    assert found["more"][0].tolist() == [0.0, 2.0, 4.0]
+    assert found["more"][1] == (("a", 3), None)
+    assert (type(found), type(found["more"]), type(found["more"][1])) == (dict, list, tuple)
+
+
+def test_the_order_of_named_arguments_does_not_matter_for_what_is_computed() -> None:
+    f = cr.compile(lambda *, a, b: a - b)
+    assert f(a=X, b=X * 0).tolist() == f(b=X * 0, a=X).tolist() == X.tolist()
+
+
+def test_a_result_may_be_an_argument_a_constant_or_the_same_twice() -> None:
+    state = cr.State(X, "state")
+    f = cr.compile(lambda x: (x, x, cr.asarray([1.0, 2.0]), state, cr.reshape(x, (3, 1)), x + 1, 7))
+    found = f(X)
+    assert [part.tolist() for part in found[:4]] == [X.tolist(), X.tolist(), [1.0, 2.0], X.tolist()]
+    assert found[4].shape == (3, 1)
+    assert found[6] == 7
+    arrays = [np.asarray(part) for part in found[:5]]
+    assert not any(np.shares_memory(one, X) for one in arrays)
+    assert not any(np.shares_memory(one, other) for i, one in enumerate(arrays) for other in arrays[:i])
+
+
+def test_a_function_without_arguments_or_results_compiles() -> None:
+    count = cr.State(np.zeros((), "f"), "count")
+    f = cr.compile(lambda: count.assign(count + 1))
+    assert f() is None
+    f()
+    assert count.item() == 2.0
+
+
+def test_a_state_is_itself_whatever_its_value() -> None:
+    counted = Counted(lambda parameter, x: parameter * x)
+    f = cr.compile(counted)
+    one, other = cr.Parameter(X, "one"), cr.Parameter(X + 10, "other")
+    assert f(one, X).tolist() == [0.0, 1.0, 4.0]
+    one.assign(X * 0)
+    assert f(one, X).tolist() == [0.0, 0.0, 0.0]
+    assert counted.runs == 1
+    assert f(other, X).tolist() == [0.0, 11.0, 24.0]
+    assert counted.runs == 2
+
+
+def test_it_decorates_methods_and_keeps_name_and_docstring() -> None:
+    class Model:
+        def __init__(self, scale: float) -> None:
+            self.scale = cr.Parameter(np.float32(scale), "scale")
+
+        @cr.compile
+        def forward(self, x):
+            """x, scaled."""
+            return x * self.scale
+
+        @cr.compile()
+        def twice(self, x):
+            return self.forward(self.forward(x))
+
+    two, three = Model(2), Model(3)
+    assert (two.forward(X).tolist(), three.forward(X).tolist()) == ([0.0, 2.0, 4.0], [0.0, 3.0, 6.0])
+    assert three.twice(X).tolist() == [0.0, 9.0, 18.0]
+    assert (Model.forward.__name__, Model.forward.__doc__) == ("forward", "x, scaled.")
+
+
+def test_a_compiled_function_inside_another_becomes_a_part_of_it() -> None:
+    inner = cr.compile(lambda x: cr.sum(x**2))
+    outer = cr.compile(lambda x: cr.grad(inner)(x) + inner(x))
+    assert outer(X).tolist() == [5.0, 7.0, 9.0]
+
+
+def test_gradients_pass_through_a_compiled_function_only_inside() -> None:
+    weight = cr.Parameter(X, "weight")
+    f = cr.compile(lambda x: cr.backpropagate(cr.sum(weight * x))[weight])
+    assert f(X + 1).tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(cr.GradientError):
+        cr.backpropagate(cr.sum(cr.compile(lambda x: weight * x)(X)))
+
+
+# --- Compiling again and again ---
+
+
+def test_a_warning_names_the_argument_whose_shape_keeps_changing() -> None:
+    f = cr.compile(lambda x, y: x + cr.sum(y))
+    for length in range(1, 5):
+        f(X, np.zeros(length, "f"))
+    with pytest.warns(RecompilationWarning, match=r"compiled 5 times.*argument 1.*float32\[4\] to float32\[5\]"):
+        f(X, np.zeros(5, "f"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        f(X, np.zeros(6, "f"))  # said once
+
+
+def test_a_warning_names_the_value_that_keeps_changing() -> None:
+    f = cr.compile(lambda x, rate: x * rate)
+    for number in range(1, 5):
+        f(X, number / 10)
+    with pytest.warns(RecompilationWarning, match=r"compiled 5 times.*no tensor became 0\.5"):
+        f(X, 0.5)
+
+
+def test_so_many_programs_are_kept_and_the_one_used_longest_ago_goes() -> None:
+    counted = Counted(lambda x, number: x + number)
+    f = cr.compile(counted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecompilationWarning)
+        for number in range(KEPT):
+            f(X, number)
+    f(X, 0)
+    f(X, KEPT)  # the program for 1 goes
+    assert counted.runs == KEPT + 1
+    f(X, 0)
+    assert counted.runs == KEPT + 1
+    f(X, 1)
+    assert counted.runs == KEPT + 2
+
+
+# --- What is refused ---
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: x if x[0] > 0 else -x, r"test_compile.py:\d+.*cr\.where"),
+        (lambda x: x * float(cr.sum(x)), r"test_compile.py:\d+"),
+        (lambda x: cr.asarray(np.asarray(x) + 1), r"test_compile.py:\d+"),
+        (lambda x: [x for _ in range(int(x[0]))], r"test_compile.py:\d+"),
+        (lambda x: x[x > 1], r"test_compile.py:\d+.*cr\.where"),
+        (lambda x: cr.nonzero(x), r"test_compile.py:\d+"),
+        (lambda x: cr.unique_values(x), r"test_compile.py:\d+"),
+    ],
+    ids=["branch", "float", "numpy", "int", "selection", "nonzero", "unique"],
+)
+def test_what_needs_numbers_while_there_are_only_symbols_names_the_line(f, message: str) -> None:
+    with pytest.raises(cr.TraceError, match=message):
+        cr.compile(f)(X)
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"), [(object(), "object"), (X, "ndarray"), ({"a": {1, 2}}, "set"), (np.float32(1), "float32")]
+)
+def test_a_result_that_is_no_tensor_is_refused(result: object, kind: str) -> None:
+    with pytest.raises(cr.TraceError, match=kind):
+        cr.compile(lambda x: (x, result))(X)
+
+
+def test_an_argument_that_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(cr.TraceError, match="a bytearray can be neither computed with nor compared"):
+        cr.compile(lambda x, other: x)(X, bytearray(3))
+
+
+def test_an_error_of_the_function_itself_comes_through_and_the_next_call_works() -> None:
+    def f(x, bad):
+        if bad:
+            raise KeyError("mine")
+        return x @ x
+
+    compiled = cr.compile(f)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="mine"):
+            compiled(X, True)
+        with pytest.raises(cr.ShapeError):
+            compiled(np.zeros((2, 3), "f"), False)
+    assert compiled(X, False).item() == 5.0
+
+
+def test_a_failed_trace_assigns_nothing() -> None:
+    state = cr.State(X, "state")
+
+    def f(x):
+        state.assign(x)
+        return x if x[0] > 0 else -x
+
+    with pytest.raises(cr.TraceError):
+        cr.compile(f)(X + 5)
+    assert state.tolist() == X.tolist()
+    state.assign(X + 1)
+    assert state.tolist() == [1.0, 2.0, 3.0]

@@ -1,0 +1,107 @@
+"""Machine code for every kind of processor: emitted here for those that this machine is not."""
+
+import re
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.engine.native import assembly, optimised_text
+from chainrule.engine.program import Program
+from chainrule.engine.target import KINDS, VARIABLE, Target, host, named
+from chainrule.engine.trace import Traced, trace
+
+# An instruction that only this kind has, a register as wide as its vectors, and what it may not use.
+MARKS = {
+    "avx512": (r"vfmadd\w+ps", r"%zmm\d", None),
+    "avx2": (r"vfmadd\w+ps", r"%ymm\d", r"%zmm\d"),
+    "sse2": (r"\bmulps", r"%xmm\d", r"%ymm\d|%zmm\d|\bv\w+ps"),
+    "neon": (r"fmla\s+v\d+\.4s", r"v\d+\.4s", r"%\wmm\d"),
+}
+
+
+def training_step() -> Traced:
+    """A step with products, activations, dropout, normalisation, a loss, and an optimizer."""
+    cr.random.seed(0)
+    net = nn.Sequential(nn.Dense(30, 70), nn.GELU(), nn.Dropout(0.1), nn.LayerNorm(70), nn.Dense(70, 10))
+    optimizer = cr.optim.Adam(0.01)
+
+    def step(x, y):
+        loss = cr.losses.cross_entropy(net(x), y)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    return trace(step, np.zeros((20, 30), "f"), np.zeros(20, np.int64))
+
+
+def other_kernels() -> Traced:
+    """Sorting, scattering, running sums, gathers, integers, bools, float64, library functions, random words."""
+
+    def f(x, i):
+        order = cr.argsort(x, axis=1)
+        moved = cr.scatter_add(cr.zeros((9, 7), dtype=x.dtype), i, x)
+        return (
+            order,
+            moved,
+            cr.cumulative_sum(x, axis=0),
+            cr.take(x, i, axis=0),
+            i // 3 << 1,
+            cr.argmax(x),
+            cr.atan2(x, x),
+            cr.all(x > 0),
+            cr.random.normal((5, 3)),
+        )
+
+    return trace(f, np.zeros((4, 7)), np.zeros(4, np.int64))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_step_becomes_code_for_every_kind_of_processor(kind: str) -> None:
+    program = Program(training_step(), named(kind))
+    text = assembly(program.module.text, named(kind))
+    instruction, register, forbidden = MARKS[kind]
+    assert re.search(instruction, text)
+    assert re.search(register, text)
+    assert forbidden is None or not re.search(forbidden, text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_other_kernels_become_code_for_every_kind_of_processor(kind: str) -> None:
+    assert "step" in assembly(Program(other_kernels(), named(kind)).module.text, named(kind))
+
+
+def test_code_has_the_multiply_adds_that_it_is_written_with_and_no_others() -> None:
+    """LLVM may not make one of a product and a sum of the user's: eager work rounds twice."""
+    program = Program(trace(lambda x, y: x * y + x, np.zeros(64, "f"), np.zeros(64, "f")))
+    assert "fma" not in assembly(program.module.text, program.target)
+    assert "contract" not in program.llvm_ir
+    assert "fast" not in re.sub(r"fastcc", "", program.llvm_ir)
+
+
+def test_equal_programs_are_equal_text() -> None:
+    first, second = (Program(training_step()) for _ in range(2))
+    assert first.module.text == second.module.text
+    assert first.module.signature == second.module.signature
+
+
+def test_kernels_of_one_text_share_a_function() -> None:
+    program = Program(trace(lambda a, b: (cr.sum(a, axis=1), cr.sum(b, axis=1)), *[np.zeros((5, 6), "f")] * 2))
+    assert len(program.kernels) == 2
+    assert len({call.function for call in program.module.calls}) == 1
+
+
+def test_what_llvm_makes_of_it_still_has_the_step() -> None:
+    program = Program(training_step())
+    assert re.search(r"define void @\w*step", optimised_text(program.module.text, program.target))
+
+
+def test_the_environment_names_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "sse2")
+    assert host() == named("sse2")
+    assert isinstance(Program(trace(lambda x: x + 1, np.zeros(3, "f"))).target, Target)
+    monkeypatch.setenv(VARIABLE, "z80")
+    with pytest.raises(
+        cr.ArgumentError, match="CHAINRULE_TARGET must be one of avx512, avx2, sse2, neon, but is 'z80'"
+    ):
+        host()
