@@ -123,7 +123,7 @@ class Program:
         module = Module(self.kernels, self.plan, self.target, timed=True)
         run = self._runner(module, Native(lambda: module.text, self.target, module.signature))
         times = np.zeros(len(self.kernels), np.int64)
-        run.job[4] = address_of(times)
+        run.job[4], run.paced = address_of(times), False
 
         def step() -> None:
             run(arguments)

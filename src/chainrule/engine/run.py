@@ -23,6 +23,7 @@ from chainrule.engine.graph import Node, Shape
 from chainrule.engine.loop import DONE, FIRST, LOOP, ROWS, STEP_AT, STEPS, STOP, can_gather, loop_text
 from chainrule.engine.native import Native
 from chainrule.engine.op import Op
+from chainrule.engine.pace import Pace
 from chainrule.engine.state import State, aligned
 from chainrule.engine.team import Team, team
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
@@ -31,6 +32,7 @@ Array = np.ndarray[Any, Any]
 Signature = tuple[tuple[Shape, DType], ...]
 JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
 SLICE = 0.05  # seconds of steps in one native call of a loop
+_GROWTH = 8  # a slice has at most so many times the steps of the one before
 _PATIENT = 1 << 17  # looks for workers that come: a loop is long, so it is worth waiting a little for them
 _ENTRY = functools.cache(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64))
 
@@ -76,6 +78,9 @@ class Run:
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
         self.scratch = np.zeros(0, np.uint8)
         self.team: Team | None = None
+        self.pace = Pace()
+        self.paced = True  # False: always the whole team
+        self.steps = 1  # of the next slice of a loop
         self.address = native.address(entry)
         self.loops: dict[tuple[str, ...], tuple[Native, int]] = {}
         self.batches: list[Array] = []
@@ -94,7 +99,7 @@ class Run:
         with self.lock:
             self.bind(kept, results)
             self.bind_states()
-            self.launch(self.address)
+            self.step()
             self.check()
         return results
 
@@ -120,24 +125,34 @@ class Run:
                     held[number] = contiguous(value)
                     self.table[self.first_state + number] = address_of(held[number])
 
-    def launch(self, address: int, *, patience: int | None = None) -> None:
+    def launch(self, address: int, *, alone: bool = False, patience: int | None = None) -> None:
         """Run a native function on the job, with the team unless one thread does everything."""
-        if self.module.is_alone:
-            self._make_room(1, 0)
+        if alone or self.module.is_alone:
+            self._make_room(1)
             _ENTRY(address)(self.job.ctypes.data, 0, 1)
             return
         crew = team()
         if crew is not self.team:
-            self._make_room(crew.size, crew.memory)
-            self.team = crew
+            self._make_room(crew.size)
+            self.job[1] = crew.memory
+            self.team, self.pace = crew, Pace()
         crew.run(address, self.job.ctypes.data, **({} if patience is None else {"patience": patience}))
 
-    def _make_room(self, threads: int, memory: int) -> None:
+    def step(self) -> None:
+        """One step at the pace that suits the machine."""
+        if self.module.is_alone or not self.paced:
+            self.launch(self.address)
+            return
+        alone = self.pace.alone
+        began = time.perf_counter()
+        self.launch(self.address, alone=alone)
+        self.pace.note(alone, time.perf_counter() - began)
+
+    def _make_room(self, threads: int) -> None:
         needed = threads * self.module.scratch
         if self.scratch.nbytes < needed:
             self.scratch = aligned(np.zeros(needed, np.uint8))
             self.job[3] = self.scratch.ctypes.data
-        self.job[1] = memory
 
     # --- Many steps ---
 
@@ -151,16 +166,24 @@ class Run:
             if not self.batches:
                 self.batches = [aligned(np.zeros(shape, dtype)) for shape, dtype in self.arguments]
             self.bind(self.batches, [])
-            done, steps, seconds = 0, 1, 0.0
+            done, last = 0, self.steps
             while done < len(rows) and not stop.word[0]:
+                alone = self.pace.alone
+                steps = max(1, last // 4) if self.pace.is_trial else last
                 began = time.perf_counter()
-                made = self._slice(address, kept, rows[done : done + steps], [each[done:] for each in results], stop)
+                made = self._slice(
+                    address, kept, rows[done : done + steps], [each[done:] for each in results], stop, alone=alone
+                )
                 seconds = (time.perf_counter() - began) / max(1, made)
+                self.pace.note(alone, seconds)
                 done += made
-                steps = max(1, min(round(SLICE / max(seconds, 1e-9)), 8 * steps))
+                last = max(1, min(round(SLICE / max(seconds, 1e-9)), _GROWTH * last))
+            self.steps = last
         return [result[:done] for result in results]
 
-    def _slice(self, address: int, data: list[Array], rows: Array, results: list[Array], stop: Stop) -> int:
+    def _slice(
+        self, address: int, data: list[Array], rows: Array, results: list[Array], stop: Stop, *, alone: bool
+    ) -> int:
         """Some steps in one native call; returns how many were made."""
         words = np.zeros(FIRST + len(data) + len(results), np.int64)
         words[STEP_AT] = self.address
@@ -168,7 +191,7 @@ class Run:
         words[FIRST:] = [address_of(array) for array in (*data, *results)]
         self.job[5] = address_of(words)
         self.bind_states()
-        self.launch(address, patience=_PATIENT)
+        self.launch(address, alone=alone, patience=_PATIENT)
         self.check()
         return int(words[DONE])
 

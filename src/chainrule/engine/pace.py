@@ -1,0 +1,54 @@
+"""Whether a team is quicker than one thread, here and now: found by trying, which costs nothing but a little time.
+
+A program's results have the same bits for any number of threads, so the number is free to follow the machine. A team
+that shares a busy machine waits at every barrier for whoever was kept away, and small steps do not earn that back.
+"""
+
+from __future__ import annotations
+
+_TRIES = 2  # runs of each kind before the first decision
+_AGAIN = 32  # runs after which the other kind is tried again
+_WEIGHT = 0.3  # of a new figure against those before
+
+
+class Pace:
+    """The seconds that a step takes with the team and alone, as they were lately.
+
+    >>> pace = Pace()
+    >>> for seconds in (3.0, 3.0, 5.0, 5.0):
+    ...     pace.note(pace.alone, seconds)
+    >>> pace.alone
+    False
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[bool, float] = {}
+        self._tries = {False: 0, True: 0}
+        self._since = 0  # runs since the other kind was tried
+
+    @property
+    def alone(self) -> bool:
+        """Whether the next run should be made by one thread."""
+        for kind in (False, True):
+            if self._tries[kind] < _TRIES:
+                return kind
+        return self._best != (self._since >= _AGAIN)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the next run only looks whether the other kind has become quicker."""
+        return min(self._tries.values()) >= _TRIES and self._since >= _AGAIN
+
+    @property
+    def _best(self) -> bool:
+        return self._seconds[True] < self._seconds[False]
+
+    def note(self, alone: bool, seconds: float) -> None:
+        """A run was made: how long each of its steps took."""
+        is_first = self._tries[alone] < _TRIES
+        self._tries[alone] += 1
+        before = self._seconds.get(alone, seconds)
+        # The first runs meet cold caches and sleeping workers: the quicker of them counts.
+        self._seconds[alone] = min(before, seconds) if is_first else before + _WEIGHT * (seconds - before)
+        enough = min(self._tries.values()) >= _TRIES
+        self._since = self._since + 1 if enough and alone == self._best else 0
