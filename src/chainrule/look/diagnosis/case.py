@@ -1,0 +1,309 @@
+"""What the rules look at: data, network, loss and history, with everything that several rules need computed once.
+
+Nothing is computed before a rule asks for it, and nothing of the network is changed: forward passes run in a sandbox.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.backprop import walk
+from chainrule.engine.functions import sum as sum_over
+from chainrule.engine.state import Parameter
+from chainrule.engine.tensor import Tensor
+from chainrule.errors import ChainruleError
+from chainrule.look.diagnosis.trials import Trial, trial
+from chainrule.look.explaining.recording import Recording, record
+from chainrule.nn.losses import Loss, LossFunction
+from chainrule.nn.module import Module
+from chainrule.nn.optimizers import Optimizer
+from chainrule.train.history import History
+from chainrule.train.steps import modes_kept, net_dtype
+
+Array = np.ndarray[Any, Any]
+_ROWS = 256  # of the batch that is looked at
+_MANY = 2000  # rows that rules about the data look at
+_WORK = 2**28  # parameters times rows of that batch, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One call of a module that has none inside: its path, what it received and what it produced."""
+
+    path: str
+    module: Module
+    received: Array
+    produced: Array
+
+
+class Case:
+    """A network with its data, and everything that rules ask about them.
+
+    Attributes
+    ----------
+    net, loss, optimizer
+        What learns, what measures it, what corrects it (None where that is not known).
+    X, y, weighted
+        The data as arrays, and whether its rows have weights.
+    validation
+        The rows held out, or None.
+    history, runs
+        What happened in training (None before), and the histories of all runs.
+    batch_size
+        Rows in a step.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        data: tuple[Array, ...],
+        loss: Loss,
+        *,
+        validation: tuple[Array, ...] | None,
+        histories: tuple[History, ...],
+        optimizer: Optimizer | None,
+        batch_size: int | None,
+        feature_names: tuple[str, ...],
+    ) -> None:
+        self.net, self.loss, self.optimizer = net, loss, optimizer
+        self.X, self.y, self.weighted = data[0], data[1], len(data) > 2
+        self.validation, self.runs = validation, histories
+        self.history = histories[-1] if histories else None
+        self._batch_size, self._feature_names = batch_size, feature_names
+        self._trials: dict[tuple[float | None, bool], Trial | None] = {}
+
+    # --- Data ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Rows in a step: as given, as the history tells, or what `fit` takes."""
+        if self._batch_size is not None:
+            return self._batch_size
+        steps = self.history.epochs[0].get("steps") if self.history is not None and self.history.epochs else None
+        return max(1, round(len(self.X) / steps)) if steps else min(32, len(self.X))
+
+    @cached_property
+    def finite(self) -> Array:
+        """For every row whether all its numbers are finite."""
+        rows = np.isfinite(self.X.reshape(len(self.X), -1)).all(axis=1)
+        return np.asarray(rows & np.isfinite(self.y.reshape(len(self.y), -1)).all(axis=1))
+
+    @cached_property
+    def _order(self) -> Array:
+        """The finite rows in an order that has nothing to do with theirs, the same every time."""
+        return np.random.default_rng(0).permutation(np.flatnonzero(self.finite))
+
+    @cached_property
+    def sample(self) -> tuple[Array, Array]:
+        """Some finite rows: each row of X as one row of numbers (rows, columns), and y."""
+        chosen = self._order[:_MANY]
+        return self.X[chosen].reshape(len(chosen), -1), self.y[chosen]
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether X holds measurements; whole numbers may be codes that an embedding looks up."""
+        return bool(self.X.dtype.kind == "f")
+
+    @cached_property
+    def is_table(self) -> bool:
+        """Whether X has one column a feature, so that a column means something."""
+        return self.X.ndim == 2 and self.is_numeric
+
+    @cached_property
+    def classes(self) -> Array | None:
+        """One class number a row of y, where the targets are classes and the loss treats them so."""
+        if self.loss.kind == "regression":
+            return None
+        if self.y.size == len(self.y):
+            labels = self.y.reshape(-1)
+            whole = labels.dtype.kind in "iub" or (np.isfinite(labels).all() and (labels == np.round(labels)).all())
+            return labels.astype(np.int64) if whole and np.unique(labels).size <= max(2, len(labels) // 2) else None
+        if self.y.ndim == 2 and ((self.y == 0) | (self.y == 1)).all() and (self.y.sum(axis=1) == 1).all():
+            return np.asarray(self.y.argmax(axis=1))
+        return None
+
+    def column(self, place: int) -> str:
+        """How a column of X is spoken of."""
+        if self.X.ndim == 2 and place < len(self._feature_names):
+            return f'column "{self._feature_names[place]}"'
+        if self.X.ndim > 2:
+            return f"X[:, {', '.join(str(int(i)) for i in np.unravel_index(place, self.X.shape[1:]))}]"
+        return f"column {place} of X"
+
+    # --- One step ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def batch(self) -> tuple[Array, Array]:
+        """Finite rows for a step, as the network takes them."""
+        size = sum(parameter.size for parameter in self.net.parameters())
+        rows = max(8, min(_ROWS, _WORK // max(size, 1)))
+        chosen, dtype = self._order[:rows], net_dtype(self.net)
+        x, y = self.X[chosen], self.y[chosen]
+        return (
+            x.astype(dtype) if x.dtype.kind == "f" else x,
+            y.astype(dtype) if y.dtype.kind == "f" else y,
+        )
+
+    @cached_property
+    def step(self) -> Recording:
+        """A step in training mode, forward and loss; where the loss refuses, its error is `failure`."""
+        return self._training[0]
+
+    @cached_property
+    def failure(self) -> ChainruleError | None:
+        """What the loss says to the network's answers and the targets; None where it takes them."""
+        return self._training[1]
+
+    @cached_property
+    def use(self) -> Recording:
+        """The forward pass in evaluation mode."""
+        return self._recorded(training=False)[0]
+
+    @cached_property
+    def _training(self) -> tuple[Recording, ChainruleError | None]:
+        return self._recorded(training=True)
+
+    def _recorded(self, *, training: bool) -> tuple[Recording, ChainruleError | None]:
+        said: list[ChainruleError] = []
+
+        def probe(guess: Any, target: Any) -> Any:
+            try:
+                return self.loss.function(guess, target)
+            except ChainruleError as refusal:
+                said.append(refusal)
+                return sum_over(guess)
+
+        with modes_kept(self.net), np.errstate(all="ignore"):
+            self.net.train(training)
+            recording = record(self.net, *self.batch, probe)
+        return recording, said[0] if said else None
+
+    @cached_property
+    def guess(self) -> Array:
+        """What the network answers to the batch."""
+        return np.asarray(self.step.guess)
+
+    @cached_property
+    def loss_value(self) -> float:
+        """The loss of the batch; NaN where there is none."""
+        loss = self.step.loss
+        usable = self.failure is None and isinstance(loss, Tensor) and loss.shape == ()
+        return float(loss.value) if usable else math.nan
+
+    @cached_property
+    def gradients(self) -> Mapping[Parameter, Array]:
+        """The gradient of the loss for each parameter that gets one."""
+        if self.failure is not None or not isinstance(self.step.loss, Tensor) or self.step.loss.shape != ():
+            return {}
+        return _gradients(self.step)
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The calls of modules without modules inside, in order."""
+        return _innermost(self.step)
+
+    @cached_property
+    def parameters(self) -> dict[Parameter, str]:
+        """Every parameter of the network with its path."""
+        return {parameter: name for name, parameter in self.net.named_parameters()}
+
+    @cached_property
+    def weights(self) -> list[tuple[str, Parameter]]:
+        """The trained parameters of two axes or more that get a gradient, in the order in which they are used."""
+        used = [node.owner for node in self.step.nodes if isinstance(node.owner, Parameter)]
+        return [
+            (self.parameters[each], each)
+            for each in dict.fromkeys(used)
+            if each in self.parameters and each in self.gradients and each.ndim >= 2
+        ]
+
+    @cached_property
+    def noise_scale(self) -> float | None:
+        """The rows a batch needs for its gradient's noise to be no more than its signal (McCandlish et al., 2018).
+
+        Estimated from the gradients of eighths of the batch and of the whole; None where there are too few rows.
+        """
+        rows = len(self.batch[0])
+        small = rows // 8
+        if small < 4 or self.failure is not None or not self.gradients:
+            return None
+        x, y = self.batch
+        pieces = [slice(start, start + small) for start in range(0, small * 8, small)]
+        squares = [squared_norm(gradients_of(self.net, x[each], y[each], self.loss.function)) for each in pieces]
+        large = squared_norm(self.gradients)
+        signal = (rows * large - small * float(np.mean(squares))) / (rows - small)
+        noise = (float(np.mean(squares)) - large) / (1 / small - 1 / rows)
+        return max(noise, 0.0) / signal if signal > 0 and math.isfinite(noise) else math.inf
+
+    # --- The loss of who knows nothing ---------------------------------------------------------------------------
+
+    @cached_property
+    def chance(self) -> float:
+        """The loss of the best constant answer: what knows the targets but not the inputs; NaN where unknown."""
+        y = self.sample[1]
+        return chance_of(self.loss.name, y, self.classes) if len(y) else math.nan
+
+    def trial(self, rate: float | None, *, fresh: bool = False) -> Trial | None:
+        """Some steps made aside at a learning rate (None: the optimizer's own); None where that would take long."""
+        if self.optimizer is None or self.failure is not None:
+            return None
+        if (rate, fresh) not in self._trials:
+            self._trials[rate, fresh] = trial(self, self.optimizer, rate, fresh=fresh)
+        return self._trials[rate, fresh]
+
+
+def chance_of(loss: str, y: Array, classes: Array | None) -> float:
+    """The loss of the best constant answer to targets `y`."""
+    wide = y.astype(np.float64)
+    if loss == "cross_entropy" and classes is not None:
+        share = np.unique(classes, return_counts=True)[1] / len(classes)
+        return float(-(share * np.log(share)).sum())
+    if loss == "binary_cross_entropy" and ((wide >= 0) & (wide <= 1)).all():
+        share = np.clip(wide.reshape(len(y), -1).mean(axis=0), 1e-12, 1 - 1e-12)
+        return float(-(share * np.log(share) + (1 - share) * np.log(1 - share)).mean())
+    if loss == "mean_squared_error":
+        return float(wide.var(axis=0).mean())
+    if loss == "mean_absolute_error":
+        return float(np.abs(wide - np.median(wide, axis=0)).mean())
+    if loss == "huber":
+        away = np.abs(wide - np.median(wide, axis=0))
+        near = np.minimum(away, 1)
+        return float((near * (away - 0.5 * near)).mean())
+    if loss == "poisson" and (wide >= 0).all():
+        rate = np.maximum(wide.mean(axis=0), 1e-12)
+        return float((rate - rate * np.log(rate)).mean())
+    return math.nan
+
+
+def gradients_of(net: Module, x: Array, y: Array, loss: LossFunction) -> dict[Parameter, Array]:
+    """The gradients of a step in training mode, made aside."""
+    with modes_kept(net), np.errstate(all="ignore"):
+        net.train()
+        return _gradients(record(net, x, y, loss))
+
+
+def _gradients(step: Recording) -> dict[Parameter, Array]:
+    owned = {node: node.owner for node in step.nodes if isinstance(node.owner, Parameter) and node.tracked}
+    with np.errstate(all="ignore"):
+        found = walk(step.nodes, step.loss, list(owned))
+    return {owned[node]: gradient.value for node, gradient in found.items()}
+
+
+def squared_norm(gradients: Mapping[Parameter, Array]) -> float:
+    """The sum of the squares of all gradients."""
+    return float(sum(np.vdot(each, each) for each in gradients.values()))
+
+
+def _innermost(recording: Recording) -> list[Layer]:
+    found = []
+    for call in recording.calls:
+        if not any(True for _ in call.module.children()) and call.received and call.produced:
+            values = call.received[0].value, call.produced[0].value
+            found.append(Layer(call.path, call.module, *values))
+    return found

@@ -1,0 +1,317 @@
+"""Rules about what flows: gradients by layer, dead and saturated units, sizes of updates, and what a rate does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule.look.diagnosis.case import Case, Layer
+from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, hint, warning
+from chainrule.look.diagnosis.trials import Trial
+from chainrule.look.explaining.update import moves_of
+from chainrule.nn.activations import ActivationLayer
+from chainrule.nn.dense import Dense
+
+Array = np.ndarray[Any, Any]
+VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED = 1e-3, 1e-4, 70.0, 0.5, 0.5
+TOO_LARGE, TOO_SMALL, NOISE = 1.0, 1e-7, 16.0
+RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
+
+
+def _norms(case: Case) -> list[tuple[str, float]]:
+    """The root mean square of each weight's gradient, in the order of the forward pass."""
+    return [(name, _size(case.gradients[weight])) for name, weight in case.weights]
+
+
+def _size(array: Array) -> float:
+    return float(np.sqrt((array.astype(np.float64) ** 2).mean())) if array.size else 0.0
+
+
+def _has_learned(case: Case) -> bool:
+    """Whether the loss is far below chance, so that gradients may be small because little is left to learn."""
+    return case.history is not None and case.loss_value < 0.5 * case.chance
+
+
+def _vanishing(case: Case) -> Iterator[Sign]:
+    norms = _norms(case)
+    if len(norms) < 3 or _has_learned(case):
+        return
+    (first, low), (_, high) = norms[0], norms[-1]
+    if high > 0 and low / high < VANISHED and low < VANISHED_NORM:
+        yield warning(
+            first,
+            f"The gradient of the first layer is {low:.2g} in size, that of the last {high:.2g}: the error fades on "
+            f"its way back through {len(norms)} layers.",
+            "ReLU in place of sigmoid or tanh, nn.BatchNorm after each Dense, or shortcuts: nn.Residual(...)",
+            first_by_last=low / high,
+            first_gradient=low,
+            last_gradient=high,
+        )
+
+
+def _exploding(case: Case) -> Iterator[Sign]:
+    norms = _norms(case)
+    if not norms:
+        return
+    bad = [name for name, size in norms if not math.isfinite(size)]
+    if bad:
+        yield warning(
+            bad[0],
+            "The gradient of this parameter is infinite or NaN.",
+            "clip_global_norm=1.0 in the optimizer, a smaller learning rate, smaller first weights",
+            parameters=len(bad),
+        )
+        return
+    (first, early), (_, late) = norms[0], norms[-1]
+    weight = dict(case.weights)[first]
+    relative = early / max(_size(weight.value), 1e-12)
+    if len(norms) >= 3 and early > EXPLODED * max(late, 1e-30) and relative > 1:
+        yield warning(
+            first,
+            f"The gradient grows on its way back: {early:.2g} in the first layer, {late:.2g} in the last.",
+            "clip_global_norm=1.0 in the optimizer, init='he_uniform', or nn.LayerNorm between the layers",
+            first_by_last=early / max(late, 1e-30),
+            first_gradient=early,
+            gradient_by_weight=relative,
+        )
+
+
+def _activation(layer: Layer) -> str:
+    if isinstance(layer.module, Dense):
+        return layer.module.activation.name if layer.module.activation else ""
+    return layer.module.activation if isinstance(layer.module, ActivationLayer) else ""
+
+
+def _dead(case: Case) -> Iterator[Sign]:
+    for layer in case.layers:
+        if _activation(layer) != "relu" or layer.produced.ndim < 2 or len(layer.produced) < 16:
+            continue
+        units = layer.produced.reshape(-1, layer.produced.shape[-1])
+        share = float((units == 0).all(axis=0).mean())
+        if share >= DEAD:
+            yield warning(
+                layer.path,
+                f"{share:.0%} of the {units.shape[1]} ReLU units are 0 for each of {len(layer.produced)} examples: "
+                "no gradient passes them, and they stay so.",
+                "a smaller learning rate, init='he_uniform', biases that begin at 0, or nn.LeakyReLU()",
+                dead=share,
+                units=int(units.shape[1]),
+            )
+
+
+def _saturated(case: Case) -> Iterator[Sign]:
+    for layer in case.layers:
+        if _activation(layer) not in _ENDS or layer.produced.ndim < 2 or layer.produced.shape == case.guess.shape:
+            continue
+        low, high = _ENDS[_activation(layer)]
+        near = 0.01 * (high - low)
+        share = float(((layer.produced < low + near) | (layer.produced > high - near)).mean())
+        if share >= (SATURATED if case.history is None else 0.75):
+            yield warning(
+                layer.path,
+                f"{share:.0%} of the activations lie at the ends of {_activation(layer)}, where its slope is nearly 0.",
+                "scale the inputs, init='glorot_uniform', a smaller learning rate, or nn.LayerNorm before it",
+                saturated=share,
+                largest_input_to_layer=float(np.abs(layer.received).max()),
+            )
+
+
+def _updates(case: Case) -> Iterator[Sign]:
+    if case.optimizer is None or not case.weights or _has_learned(case):
+        return
+    chosen = {weight: case.gradients[weight] for _, weight in case.weights}
+    names = {weight: name for name, weight in case.weights}
+    with np.errstate(all="ignore"):
+        moves = moves_of(case.optimizer, chosen, names)
+    ratios = {move.name: _size(move.step) / max(_size(move.before), 1e-12) for move in moves if move.before.any()}
+    if not ratios or not all(map(math.isfinite, ratios.values())):
+        return
+    fast, slow = max(ratios, key=ratios.__getitem__), max(ratios.values())
+    if ratios[fast] > TOO_LARGE:
+        yield warning(
+            fast,
+            f"One step moves this weight by {ratios[fast]:.2g} times its own size; about 0.001 is usual.",
+            f"a learning rate about {case.optimizer.current_learning_rate() * 0.01 / ratios[fast]:.1g}",
+            update_by_weight=ratios[fast],
+            learning_rate=case.optimizer.current_learning_rate(),
+        )
+    elif slow < TOO_SMALL:
+        yield warning(
+            fast,
+            f"One step moves no weight by more than {slow:.2g} of its own size; about 0.001 is usual.",
+            "a larger learning rate: cr.optim.Adam(1e-3)",
+            update_by_weight=slow,
+            learning_rate=case.optimizer.current_learning_rate(),
+        )
+
+
+# --- The learning rate, tried out ---------------------------------------------------------------------------------
+
+
+def _in_trouble(case: Case) -> bool:
+    """Whether it is worth trying rates out: before training always, later if the loss fell little or not at all."""
+    if case.history is None:
+        return True
+    losses = [row.get("loss", math.nan) for row in case.history]
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return case.history.stopped == "failed" or len(finite) < len(losses) or not finite or finite[-1] > 0.7 * case.chance
+
+
+def _tried(case: Case) -> Trial | None:
+    return case.trial(None, fresh=case.history is not None) if _in_trouble(case) else None
+
+
+def best_rate(case: Case) -> Trial | None:
+    """A range test (Smith, 2017): the rate with which some steps aside bring the loss down most."""
+    trials = [case.trial(rate, fresh=case.history is not None) for rate in RATES]
+    usable = [each for each in trials if each is not None and math.isfinite(each.after)]
+    return min(usable, key=lambda each: (each.after, each.highest)) if usable else None
+
+
+def _too_high(case: Case) -> Iterator[Sign]:
+    tried = _tried(case)
+    if tried is None or not math.isfinite(tried.before):
+        return
+    worst = max(tried.after, 0.0)
+    rises = tried.after > 1.3 * tried.before and not tried.after < case.chance
+    leaps = tried.highest > 5 * max(tried.before, case.chance if math.isfinite(case.chance) else 0) and tried.fall < 0.3
+    if not (rises or leaps):
+        return
+    best = best_rate(case)
+    if best is None or best.rate >= tried.rate or not best.after < min(tried.before, tried.after):
+        return
+    yield warning(
+        "the optimizer",
+        f"With the learning rate {tried.rate:g} the loss went from {tried.before:.3g} to {worst:.3g} in some steps "
+        f"tried aside; with {best.rate:g} it came to {best.after:.3g}.",
+        f"learning_rate={best.rate:g}",
+        learning_rate=tried.rate,
+        suggested=best.rate,
+        loss_before=tried.before,
+        loss_after=tried.after,
+        highest_on_the_way=tried.highest,
+    )
+
+
+def _too_low(case: Case) -> Iterator[Sign]:
+    tried = _tried(case)
+    if tried is None or not math.isfinite(tried.after) or tried.fall > 0.01 or tried.after > 1.05 * tried.before:
+        return
+    if case.loss_value < 0.5 * case.chance:
+        return  # little is left to learn
+    best = best_rate(case)
+    if best is None or best.rate < 10 * tried.rate or best.fall < max(0.1, 10 * tried.fall):
+        return
+    yield warning(
+        "the optimizer",
+        f"With the learning rate {tried.rate:g} the loss falls by {max(tried.fall, 0):.2%} in some steps tried aside; "
+        f"with {best.rate:g} by {best.fall:.0%}.",
+        f"learning_rate={best.rate:g}",
+        learning_rate=tried.rate,
+        suggested=best.rate,
+        fall=tried.fall,
+        fall_with_suggested=best.fall,
+    )
+
+
+def _noise(case: Case) -> Iterator[Sign]:
+    """The simple noise scale, estimated from gradients of eighths of the batch and of all of it."""
+    scale = case.noise_scale
+    if scale is None or case.batch_size > 16 or scale < NOISE * case.batch_size:
+        return
+    better = 2 ** min(8, max(4, round(math.log2(scale / 2))))
+    yield hint(
+        f"batch_size={case.batch_size}",
+        f"The gradient of so few rows is mostly noise: about {scale:.0f} rows balance signal and noise.",
+        f"batch_size={better}",
+        batch_size=case.batch_size,
+        rows_for_balance=scale,
+    )
+
+
+_CURVES = ("diverging-loss", "oscillating-loss", "loss-not-finite", "not-learning")
+RULES = (
+    Rule(
+        "learning-rate-too-high",
+        "A learning rate with which the loss rises, tried out on a copy.",
+        "Steps leap over the valley; the loss grows or jumps, and units die.",
+        ("before", "during"),
+        _too_high,
+        (Threshold(1.3, "loss after some steps by loss before", "ours; UMLAUT (2021) warns beyond 0.01"),),
+        (*_CURVES, "dead-relu", "saturated-units", "updates-too-large-or-small", "exploding-gradients", "underfitting"),
+    ),
+    Rule(
+        "vanishing-gradients",
+        "Gradients that fade from the last layer to the first.",
+        "The first layers stay as they were drawn.",
+        ("before", "during"),
+        _vanishing,
+        (
+            Threshold(VANISHED, "first layer's gradient by last layer's", "AutoTrainer (Zhang et al., 2021), β₁"),
+            Threshold(VANISHED_NORM, "first layer's gradient", "AutoTrainer (2021), β₂"),
+        ),
+        ("learning-rate-too-low", "not-learning", "underfitting", "updates-too-large-or-small"),
+    ),
+    Rule(
+        "exploding-gradients",
+        "Gradients that grow from the last layer to the first, or are not finite.",
+        "One step throws the first layers far away.",
+        ("before", "during"),
+        _exploding,
+        (Threshold(EXPLODED, "first layer's gradient by last layer's", "AutoTrainer (2021), β₃"),),
+        (*_CURVES,),
+    ),
+    Rule(
+        "dead-relu",
+        "ReLU units that are 0 for every example.",
+        "They have no gradient and never come back.",
+        ("before", "during"),
+        _dead,
+        (Threshold(DEAD, "share of a layer", "SageMaker Debugger, DeadRelu threshold_layer; AutoTrainer (2021) 0.7"),),
+        ("not-learning", "underfitting", "learning-rate-too-low"),
+    ),
+    Rule(
+        "saturated-units",
+        "Sigmoid and tanh units at the ends of their range.",
+        "The slope there is nearly 0: hardly any gradient passes.",
+        ("before", "during"),
+        _saturated,
+        (Threshold(SATURATED, "share of a layer (0.75 after training)", "SageMaker Debugger, SaturatedActivation"),),
+        ("not-learning", "underfitting", "learning-rate-too-low"),
+    ),
+    Rule(
+        "learning-rate-too-low",
+        "A learning rate with which the loss hardly moves while a larger one brings it down, tried out on a copy.",
+        "Training takes a hundred times as long as it must.",
+        ("before", "during"),
+        _too_low,
+        (Threshold(0.01, "part of the loss that some steps take away", "ours; range test after Smith (2017)"),),
+        ("updates-too-large-or-small", "not-learning", "underfitting", "stopped-too-early"),
+    ),
+    Rule(
+        "updates-too-large-or-small",
+        "Steps that are far too large or small for the weights that they move.",
+        "A step as large as the weight forgets it; a tiny one may be rounded away.",
+        ("before", "during"),
+        _updates,
+        (
+            Threshold(TOO_LARGE, "size of a step by size of the weight", "ours; SageMaker, WeightUpdateRatio 10"),
+            Threshold(TOO_SMALL, "the same from below", "SageMaker, WeightUpdateRatio 1e-8"),
+        ),
+        _CURVES,
+    ),
+    Rule(
+        "batch-too-small",
+        "Batches whose gradient is mostly noise.",
+        "Steps contradict each other; the rate must be small, and time is lost.",
+        ("before",),
+        _noise,
+        (Threshold(NOISE, "simple noise scale by batch size", "McCandlish et al. (2018)"),),
+        ("oscillating-loss",),
+        fresh=True,
+    ),
+)

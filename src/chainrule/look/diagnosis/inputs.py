@@ -1,0 +1,257 @@
+"""Rules about the inputs: what a network cannot read, or reads badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule.look.diagnosis.case import Case
+from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
+from chainrule.nn.embedding import EmbeddedColumns, Embedding
+
+Array = np.ndarray[Any, Any]
+_SCALE = "X = (X - mean) / deviation, both of the training rows alone; or begin the network with nn.BatchNorm"
+LARGE, LARGE_HINT, SMALL, SMALL_HINT, UNEVEN = 20.0, 5.0, 0.01, 0.08, 100.0
+SHARED, MOVED = 0.02, 3.0
+
+
+def _not_finite(case: Case) -> Iterator[Sign]:
+    for name, array in (("X", case.X), ("y", case.y)):
+        bad = ~np.isfinite(array)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            where = f"{name}, row {place[0]}" + (f", {case.column(_flat(case, place))}" if name == "X" else "")
+            rows = int(bad.reshape(len(array), -1).any(axis=1).sum())
+            yield error(
+                where,
+                f"{name} holds {array[place]} in row {place[0]} and {int(bad.sum()):,} such numbers in all: one is "
+                "enough to turn every parameter into NaN.",
+                "fill them in, X = np.where(np.isfinite(X), X, np.nanmean(X, axis=0)), or drop those rows"
+                if name == "X"
+                else "drop those rows: known = np.isfinite(y); X, y = X[known], y[known]",
+                rows=rows,
+                share_of_rows=rows / len(array),
+            )
+
+
+def _flat(case: Case, place: tuple[int, ...]) -> int:
+    return int(np.ravel_multi_index(place[1:], case.X.shape[1:])) if len(place) > 1 else 0
+
+
+def _read_by_network(case: Case) -> tuple[Array, bool] | None:
+    """The numbers that the first layer with weights reads, (rows, columns), and whether they are X itself."""
+    for layer in case.layers:
+        if isinstance(layer.module, Embedding | EmbeddedColumns):
+            return None
+        if any(parameter.ndim >= 2 for parameter in layer.module.parameters()):
+            break
+        if any(True for _ in layer.module.parameters()):  # a normalisation that learns
+            return None
+    else:
+        return (case.sample[0], True) if case.is_numeric else None
+    received = layer.received
+    if received.dtype.kind != "f" or not received.size:
+        return None
+    is_x = received.size == case.batch[0].size and np.array_equal(received.ravel(), case.batch[0].ravel())
+    return (case.sample[0] if is_x else received.reshape(len(received), -1)), is_x
+
+
+def _not_scaled(case: Case) -> Iterator[Sign]:
+    found = _read_by_network(case)
+    if found is None or not found[0].size:
+        return
+    rows, is_x = found[0].astype(np.float64), found[1]
+    size, spread = np.sqrt((rows**2).mean(axis=0)), rows.std(axis=0)
+    varied = spread > 0
+    if not varied.any():
+        return
+    largest, smallest = float(size[varied].max()), float(spread[varied].min())
+    uneven = float(spread.max()) / smallest
+    place = int(np.argmax(np.where(varied, size, 0)))
+    where = case.column(place) if is_x and case.X.ndim == 2 else "X" if is_x else "what the first layer reads"
+    evidence = {
+        "largest_typical_size": largest,
+        "largest_deviation": float(spread.max()),
+        "smallest_deviation": smallest,
+    }
+    if largest >= LARGE or (uneven >= UNEVEN and largest >= LARGE_HINT) or largest <= SMALL:
+        yield warning(
+            where,
+            "Inputs are far from the size 1 for which first weights and learning rates are made"
+            + (f"; one column varies {uneven:,.0f} times as much as another." if uneven >= UNEVEN else "."),
+            _SCALE,
+            **evidence,
+        )
+    elif largest >= LARGE_HINT or largest <= SMALL_HINT:
+        yield hint(
+            where, "Inputs are not scaled to about size 1; learning is slower than it could be.", _SCALE, **evidence
+        )
+
+
+def _looks_like_pixels(rows: Array) -> bool:
+    """Whether columns are pixels: many, not negative, most with one common maximum. Borders may be blank then."""
+    tops = rows.max(axis=0)
+    return rows.shape[1] >= 16 and bool(rows.min() >= 0) and float(np.mean(tops == tops.max())) >= 0.3
+
+
+def _constant(case: Case) -> Iterator[Sign]:
+    rows = case.sample[0]
+    if not case.is_table or len(rows) < 8 or _looks_like_pixels(rows):
+        return
+    constant = np.flatnonzero((rows == rows[0]).all(axis=0))
+    if constant.size:
+        names = ", ".join(case.column(int(place)) for place in constant[:3])
+        more = f" and {constant.size - 3} more" if constant.size > 3 else ""
+        sign = warning if constant.size * 2 > rows.shape[1] else hint
+        yield sign(
+            f"{names}{more}",
+            f"{constant.size} of {rows.shape[1]} columns always hold the same number and tell nothing.",
+            "drop them: X = X[:, X.std(axis=0) > 0]",
+            columns=int(constant.size),
+            value=float(rows[0, constant[0]]),
+        )
+
+
+def _duplicate(case: Case) -> Iterator[Sign]:
+    rows = case.sample[0]
+    if not case.is_table or len(rows) < 16 or not 2 <= rows.shape[1] <= 512 or _looks_like_pixels(rows):
+        return
+    wide = rows.astype(np.float64) - rows.mean(axis=0)
+    length = np.linalg.norm(wide, axis=0)
+    alive = np.flatnonzero(length > 0)
+    unit = wide[:, alive] / length[alive]
+    alike = np.triu(np.abs(unit.T @ unit) > 1 - 1e-9, 1)
+    pairs = np.argwhere(alike)
+    if len(pairs):
+        first, second = (case.column(int(alive[place])) for place in pairs[0])
+        yield hint(
+            f"{first} and {second}",
+            "One column says exactly what another says (scaled or shifted), which counts it twice.",
+            f"keep one of them: X = np.delete(X, {int(alive[pairs[0][1]])}, axis=1)",
+            pairs=len(pairs),
+            correlation=1.0,
+        )
+
+
+def _keys(X: Array) -> Array:  # the field's name
+    flat = np.ascontiguousarray(X.reshape(len(X), -1))
+    return flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).reshape(-1)
+
+
+def _shared_rows(case: Case) -> Iterator[Sign]:
+    if case.validation is None or case.validation[0].shape[1:] != case.X.shape[1:] or not case.X[0].size:
+        return
+    own, held = _keys(case.X.astype(np.float64)), _keys(case.validation[0].astype(np.float64))
+    shared = np.isin(held, own)
+    natural = 1 - len(np.unique(own)) / len(own)  # how often rows repeat by themselves
+    share = float(shared.mean())
+    if share > SHARED + 2 * natural:
+        yield warning(
+            f"validation, row {int(np.argmax(shared))}",
+            f"{share:.0%} of the validation rows are also in the training rows, so that validation praises memory.",
+            "split first and only once: remove shared rows, or give fit validation=0.2",
+            shared_rows=int(shared.sum()),
+            share=share,
+            repeated_training_rows=natural,
+        )
+
+
+def _moved_validation(case: Case) -> Iterator[Sign]:
+    if case.validation is None or not case.is_numeric or case.validation[0].shape[1:] != case.X.shape[1:]:
+        return
+    rows, held = case.sample[0].astype(np.float64), case.validation[0].reshape(len(case.validation[0]), -1)
+    spread = rows.std(axis=0)
+    alive = spread > 0
+    if not alive.any() or len(held) < 8:
+        return
+    away = np.abs(held.mean(axis=0) - rows.mean(axis=0))[alive] / spread[alive]
+    wider = held.std(axis=0)[alive] / spread[alive]
+    moved = (away > MOVED) | (wider > 10) | (wider < 0.1)
+    if moved.mean() >= 0.5:
+        place = int(np.flatnonzero(alive)[int(np.argmax(away))])
+        yield warning(
+            case.column(place),
+            "The validation rows are not scaled as the training rows are: most columns have another mean or width.",
+            "scale both by the training rows: X_validation = (X_validation - X.mean(0)) / X.std(0)",
+            columns=f"{int(moved.sum())} of {moved.size}",
+            mean_away_in_deviations=float(away.max()),
+            width_ratio=float(wider[int(np.argmax(np.abs(np.log(np.maximum(wider, 1e-12)))))]),
+        )
+
+
+_TRAINING = (
+    "learning-rate-too-high",
+    "initial-loss-far-from-chance",
+    "activations-grow",
+    "activations-shrink",
+    "exploding-gradients",
+    "vanishing-gradients",
+    "dead-relu",
+    "saturated-units",
+    "loss-not-finite",
+    "diverging-loss",
+    "oscillating-loss",
+    "not-learning",
+    "underfitting",
+)
+RULES = (
+    Rule(
+        "data-not-finite",
+        "NaN or infinite numbers in inputs or targets.",
+        "One of them makes the loss NaN, and the next step every parameter.",
+        ("before",),
+        _not_finite,
+        (Threshold(0, "such numbers, at most", "UMLAUT (Schoop et al., 2021), NaN in input"),),
+        _TRAINING,
+    ),
+    Rule(
+        "inputs-not-scaled",
+        "Inputs whose size is far from 1, or whose columns differ much in size.",
+        "The loss is then steep in some directions and flat in others, and units saturate: no learning rate suits all.",
+        ("before",),
+        _not_scaled,
+        (
+            Threshold(LARGE, "root mean square of the largest column, for a warning", "ours; UMLAUT warns beyond 1"),
+            Threshold(LARGE_HINT, "the same for a hint", "ours"),
+            Threshold(SMALL, "root mean square of the largest column from below", "ours"),
+            Threshold(UNEVEN, "greatest by smallest deviation of columns", "LeCun et al., Efficient BackProp (1998)"),
+        ),
+        _TRAINING,
+    ),
+    Rule(
+        "constant-columns",
+        "Columns that hold one value.",
+        "They carry nothing, and a column that should vary but does not is often a mistake in reading the file.",
+        ("before",),
+        _constant,
+        (Threshold(0.5, "share of columns from which it is a warning", "ours"),),
+    ),
+    Rule(
+        "duplicate-columns",
+        "Columns that repeat another one.",
+        "What stands twice weighs twice, and explanations split between the two.",
+        ("before",),
+        _duplicate,
+        (Threshold(1 - 1e-9, "absolute correlation of two columns", "ours"),),
+    ),
+    Rule(
+        "validation-shares-rows",
+        "Rows that stand in training and validation.",
+        "Validation then measures what was memorised, and early stopping comes too late.",
+        ("before",),
+        _shared_rows,
+        (Threshold(SHARED, "share of the validation rows, beyond twice the natural repetition", "ours"),),
+        ("labels-look-shuffled",),
+    ),
+    Rule(
+        "validation-scaled-otherwise",
+        "Validation rows whose columns have another mean or width than those of training.",
+        "The network is asked about inputs that it never saw; validation says nothing of it.",
+        ("before",),
+        _moved_validation,
+        (Threshold(MOVED, "distance of the means in deviations, in half of the columns", "ours"),),
+        ("overfitting", "trained-too-long"),
+    ),
+)

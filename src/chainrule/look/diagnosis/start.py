@@ -1,0 +1,203 @@
+"""Rules about the beginning: the first weights, the first activations, the first loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.state import Parameter
+from chainrule.look.diagnosis.case import Case, Layer
+from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, warning
+
+Array = np.ndarray[Any, Any]
+SHRINK, GROW, FAR = 0.01, 100.0, 2.0
+
+
+def _symmetric(case: Case) -> Iterator[Sign]:
+    alike: list[tuple[str, Parameter]] = []
+    for name, weight in case.weights:
+        value, gradient = weight.value, case.gradients[weight]
+        if value.shape[-1] > 1 and _same_columns(value) and _same_columns(gradient):
+            alike.append((name, weight))
+    if alike:
+        name, weight = alike[0]
+        zero = not weight.value.any()
+        yield error(
+            ", ".join(each for each, _ in alike[:3]),
+            f"All {weight.shape[-1]} units of this layer begin with the same weights"
+            f"{' (0)' if zero else ''} and get the same gradient: they stay copies of each other for ever.",
+            "draw them at random: leave init away, or init='he_uniform'",
+            layers=len(alike),
+            value=float(weight.value.reshape(-1)[0]),
+        )
+
+
+def _same_columns(array: Array) -> bool:
+    return bool((array == array[..., :1]).all())
+
+
+def _hidden_layers(case: Case) -> list[Layer]:
+    """The calls of layers with weights, without that which answers."""
+    found = [layer for layer in case.layers if any(p.ndim >= 2 for p in layer.module.parameters())]
+    return found[:-1] if found and found[-1].produced.shape == case.guess.shape else found
+
+
+def _signal(array: Array) -> float:
+    """How much the units differ from example to example: their deviation over the batch, the middle one."""
+    wide = array.reshape(-1, array.shape[-1]).astype(np.float64)
+    return float(np.sqrt((wide.std(axis=0) ** 2).mean()))
+
+
+def _activations(case: Case) -> Iterator[tuple[Layer, float, float]]:
+    """Layers with what they received and produced, as deviations over the batch."""
+    for layer in _hidden_layers(case):
+        if layer.received.dtype.kind == "f" and layer.received.ndim >= 2 and len(layer.received) > 1:
+            yield layer, _signal(layer.received), _signal(layer.produced)
+
+
+def _chain(case: Case) -> tuple[Layer, float, float, int] | None:
+    """The last hidden layer with the deviation there, that at the first input, and the number of layers."""
+    found = list(_activations(case))
+    finite = [entry for entry in found if math.isfinite(entry[1]) and math.isfinite(entry[2]) and entry[1] > 0]
+    return (finite[-1][0], finite[0][1], finite[-1][2], len(finite)) if finite else None
+
+
+def _shrink(case: Case) -> Iterator[Sign]:
+    chain = _chain(case)
+    if chain is None:
+        return
+    last, first, end, count = chain
+    if end <= SHRINK * first:
+        yield warning(
+            last.path,
+            f"What differs between examples shrinks from {first:.3g} at the input to {end:.3g} here, over {count} "
+            f"layer{'s' if count > 1 else ''}: later layers see nearly the same for every row.",
+            "init='he_uniform' for ReLU and its kin, 'glorot_uniform' for tanh; ReLU in place of sigmoid; nn.BatchNorm "
+            "or nn.LayerNorm after each Dense",
+            deviation_at_input=first,
+            deviation_here=end,
+            layers=count,
+            weight_deviation=_deviation(last),
+        )
+
+
+def _grow(case: Case) -> Iterator[Sign]:
+    chain = _chain(case)
+    if chain is None:
+        return
+    last, first, end, count = chain
+    if end >= GROW * max(first, 1e-12) or not np.isfinite(case.guess).all():
+        yield warning(
+            last.path,
+            f"Activations grow from {first:.3g} at the input to {end:.3g} here, over {count} layers.",
+            "smaller first weights: init='he_uniform' (ReLU) or 'glorot_uniform' (tanh), or nn.LayerNorm in between",
+            deviation_at_input=first,
+            deviation_here=end,
+            layers=count,
+            weight_deviation=_deviation(last),
+        )
+
+
+def _deviation(layer: Layer) -> float:
+    return float(np.mean([p.value.std() for p in layer.module.parameters() if p.ndim >= 2]))
+
+
+def _weight_scale(case: Case) -> Iterator[Sign]:
+    """Weights whose products of inputs of size 1 would be far from size 1."""
+    for layer in _hidden_layers(case):
+        for parameter in layer.module.parameters():
+            if parameter.ndim < 2 or parameter not in case.parameters or layer.received.dtype.kind != "f":
+                continue
+            inputs = math.prod(parameter.shape[:-1])
+            gain = float(np.sqrt((parameter.value.astype(np.float64) ** 2).mean()) * math.sqrt(inputs))
+            if gain >= 8 or 0 < gain <= 0.05:
+                yield warning(
+                    case.parameters[parameter],
+                    f"First weights of deviation {parameter.value.std():.3g} over {inputs} inputs multiply a signal by "
+                    f"about {gain:.3g}; 1 to 1.4 keeps it.",
+                    "leave init away: Dense then begins with sqrt(2 / inputs) before ReLU, less before tanh",
+                    gain=gain,
+                    inputs=inputs,
+                )
+                return
+
+
+def _initial_loss(case: Case) -> Iterator[Sign]:
+    loss, chance = case.loss_value, case.chance
+    if math.isnan(chance) or math.isnan(loss) or case.failure is not None:
+        return
+    least = 0.5 if case.loss.kind == "classification" else 0.0
+    if loss > FAR * abs(chance) + least and loss > chance:
+        yield warning(
+            case.loss.name,
+            f"The first loss is {loss:.3g}, while the best constant answer has {chance:.3g}: the network begins sure "
+            "of wrong answers and must unlearn them first.",
+            "nn.Dense(..., init='glorot_uniform') as the last layer, and scale inputs and targets",
+            first_loss=loss,
+            chance=chance,
+        )
+
+
+_TRAINING = ("learning-rate-too-high", "exploding-gradients", "vanishing-gradients", "dead-relu", "saturated-units")
+RULES = (
+    Rule(
+        "symmetric-weights",
+        "Layers whose units all begin alike and get the same gradient: zeros, or one constant.",
+        "Units that begin alike stay alike, so that a layer of any width is one unit.",
+        ("before",),
+        _symmetric,
+        (Threshold(0, "difference between units", "Goodfellow et al., Deep Learning (2016), 8.4; NeuraLint (2021)"),),
+        ("activations-shrink", *_TRAINING, "not-learning", "learning-rate-too-low", "no-gradient"),
+        fresh=True,
+    ),
+    Rule(
+        "first-weights-scale",
+        "First weights much larger or smaller than their number of inputs asks for.",
+        "Every layer multiplies the signal by the same factor, forward and back.",
+        ("before",),
+        _weight_scale,
+        (
+            Threshold(8.0, "gain sqrt(inputs) · root mean square, at most", "ours, after Glorot and Bengio (2010)"),
+            Threshold(0.05, "the same at least", "ours, after He et al. (2015)"),
+        ),
+        ("activations-shrink", "activations-grow", "initial-loss-far-from-chance", *_TRAINING, "learning-rate-too-low"),
+        fresh=True,
+    ),
+    Rule(
+        "activations-shrink",
+        "Activations that differ less and less from example to example, from layer to layer.",
+        "The last layers cannot tell the examples apart, and gradients vanish on the way back.",
+        ("before",),
+        _shrink,
+        (Threshold(SHRINK, "deviation over the batch, last by first", "ours, after Glorot and Bengio (2010)"),),
+        (*_TRAINING, "learning-rate-too-low", "not-learning"),
+        fresh=True,
+    ),
+    Rule(
+        "activations-grow",
+        "Activations that grow from layer to layer.",
+        "Units saturate or overflow, and gradients explode.",
+        ("before",),
+        _grow,
+        (
+            Threshold(
+                GROW, "deviation over the batch, last by first", "ours; SageMaker Debugger, PoorWeightInitialization"
+            ),
+        ),
+        ("initial-loss-far-from-chance", *_TRAINING),
+        fresh=True,
+    ),
+    Rule(
+        "initial-loss-far-from-chance",
+        "A first loss far above that of the best constant answer.",
+        "The first steps only undo the beginning; with a large rate they go astray.",
+        ("before",),
+        _initial_loss,
+        (Threshold(FAR, "first loss by the loss of the best constant answer", "ours, after Karpathy (2019)"),),
+        ("learning-rate-too-high", "exploding-gradients"),
+        fresh=True,
+    ),
+)
