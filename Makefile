@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup fuzz oracles lint format bench bench-quick clean
+.PHONY: demo test setup fuzz oracles lint format docs bench bench-quick clean
 
 demo: setup  ## train on built-in real data and leave a report to open
 	rm -rf runs/demo
@@ -23,6 +23,9 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## the documentation as HTML in build/docs, with a reference of every public name
+	$(BIN)/python scripts/build_docs.py --output build/docs
 
 setup: .venv/.ready
 
