@@ -7,9 +7,9 @@ object a glance, beside the rows of the epochs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -78,6 +78,13 @@ class Glance:
             raise DataError(f"{source}: this is not what was seen of a step of a run ({error}).") from error
 
 
+class Unnamed(Protocol):
+    """A step that was looked into and whose figures have no names yet."""
+
+    def glance(self) -> Glance:
+        """The glance with names."""
+
+
 class Watched:
     """The steps of a run that were looked into, in order.
 
@@ -88,11 +95,23 @@ class Watched:
     ([1], ['0'], [2.0])
     """
 
-    def __init__(self, glances: list[Glance] | None = None) -> None:
-        self.glances = [] if glances is None else glances
+    def __init__(self, glances: Iterable[Glance] = ()) -> None:
+        self._glances = list(glances)
+        self._waiting: list[Unnamed] = []
+
+    def add(self, step: Unnamed) -> None:
+        """One more step, whose glance is made when somebody looks."""
+        self._waiting.append(step)
+
+    @property
+    def glances(self) -> list[Glance]:
+        """All of them."""
+        self._glances += [step.glance() for step in self._waiting]
+        self._waiting = []
+        return self._glances
 
     def __len__(self) -> int:
-        return len(self.glances)
+        return len(self._glances) + len(self._waiting)
 
     def __iter__(self) -> Iterator[Glance]:
         return iter(self.glances)

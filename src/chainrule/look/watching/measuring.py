@@ -1,7 +1,7 @@
 """Figures of one step as tensors, made of what the step computes anyway, so that they are compiled with it.
 
 Comes in: the layers' outputs and the gradients of a step under way. Goes out: small tensors (sums, shares, samples)
-in a fixed order, from which `reading` makes figures with names. Nothing here changes what the step computes.
+in three arrays, from which `reading` makes figures with names. Nothing here changes what the step computes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from chainrule.engine.backprop import Gradients
 from chainrule.engine.context import no_grad
-from chainrule.engine.dtypes import float64, is_floating
-from chainrule.engine.functions import mean, reshape
+from chainrule.engine.dtypes import DType, float32, float64, is_floating
+from chainrule.engine.functions import mean, reshape, zeros
 from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.op import Op
 from chainrule.engine.state import Parameter
@@ -34,29 +34,35 @@ SATURATED = 0.01  # of the range of a bounded activation: so close to an end its
 _BOUNDS = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "HardTanh": (-1.0, 1.0)}
 _BOUNDED = {Op.SIGMOID: (0.0, 1.0), Op.TANH: (-1.0, 1.0)}
 _IN_BINS = 4096  # elements that a histogram counts
-_IN_NOISE = 512  # elements of each gradient that are kept to tell signal from noise
+_IN_NOISE = 256  # elements of each gradient that are kept to tell signal from noise
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What a tensor of a `Measurement` says: of which layer, and for a parameter of which size."""
+    """What some numbers of a measurement say: of which layer, and how many they are."""
 
     layer: str
     name: str
-    size: int = 0
+    count: int = 1
+    size: int = 0  # elements of the parameter, where there is one
 
 
 @dataclass
-class Found:
-    """The quantities of a step and their tensors, in the same order."""
+class Quantities:
+    """Quantities of one kind and their tensors, which become one array in a fixed order."""
 
-    quantities: list[Quantity] = field(default_factory=list)
+    known: list[Quantity] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
 
     def add(self, layer: str, name: str, tensor: Tensor, size: int = 0) -> None:
         """One more."""
-        self.quantities.append(Quantity(layer, name, size))
+        self.known.append(Quantity(layer, name, tensor.size, size))
         self.tensors.append(tensor)
+
+    def together(self, dtype: DType) -> Tensor:
+        """All of them along one axis."""
+        parts = [cast(flat(tensor), dtype) for tensor in self.tensors]
+        return apply(Op.CONCAT, *parts, axis=0) if parts else zeros((0,), dtype=dtype)
 
 
 class Measurement:
@@ -74,7 +80,7 @@ class Measurement:
 
     def __init__(self, net: Module, sample: int | None, histograms: bool) -> None:
         self.net, self.sample, self.histograms = net, sample, histograms
-        self.found = Found()
+        self.numbers, self.samples, self.shares = Quantities(), Quantities(), Quantities()
         self._outputs: dict[str, tuple[Module, Tensor]] = {}
         self._before: dict[Parameter, tuple[str, Tensor]] = {}
 
@@ -95,7 +101,7 @@ class Measurement:
     def before_update(self, gradients: Gradients, optimizer: Optimizer) -> None:
         """Measure the layers and the gradients, and note the parameters as they are."""
         with no_grad():
-            self.found.add("", "learning_rate", optimizer.learning_rate(cast(optimizer.step_count, float64)))
+            self.numbers.add("", "learning_rate", optimizer.learning_rate(cast(optimizer.step_count, float64)))
             for path, (module, output) in self._outputs.items():
                 self._measure_output(_label(self.net, path), module, output)
             names = {parameter: name for name, parameter in self.net.named_parameters()}
@@ -110,29 +116,29 @@ class Measurement:
     def _measure_output(self, layer: str, module: Module, output: Tensor) -> None:
         some = spread(output, self.sample)
         middle = mean(some)
-        self.found.add(layer, "activation_mean", middle)
-        self.found.add(layer, "activation_variance", mean((some - middle) ** 2))
-        self.found.add(layer, "activation_zero", _share(some == 0.0, some))
+        self.numbers.add(layer, "activation_mean", middle)
+        self.numbers.add(layer, "activation_variance", mean((some - middle) ** 2))
+        self.numbers.add(layer, "activation_zero", _share(some == 0.0, some))
         bounds = _BOUNDS.get(type(module).__name__) or _BOUNDED.get(output.node.op)
         if bounds is not None:
             low, high = bounds
             margin = SATURATED * (high - low)
-            self.found.add(
+            self.numbers.add(
                 layer, "activation_saturated", _share((some <= low + margin) | (some >= high - margin), some)
             )
         if self.histograms:
-            self.found.add(layer, "activation_below", _below(spread(output, _IN_BINS), ACTIVATION_BINS))
+            self.shares.add(layer, "activation", _below(spread(output, _IN_BINS), ACTIVATION_BINS))
 
     def _measure_gradient(self, layer: str, gradient: Tensor) -> None:
         wide = cast(gradient, float64)  # squares of small gradients vanish in float32
-        self.found.add(layer, "gradient_square", sum_of(wide * wide), gradient.size)
-        self.found.add(layer, "gradient_sample", flat(spread(gradient, _IN_NOISE)))
+        self.numbers.add(layer, "gradient_square", sum_of(wide * wide))
+        self.samples.add(layer, "gradient", spread(gradient, _IN_NOISE))
         if self.histograms:
             below = _below(abs(spread(gradient, _IN_BINS)), GRADIENT_BINS)
-            self.found.add(layer, "gradient_below", below, gradient.size)
+            self.shares.add(layer, "gradient", below, gradient.size)
 
     def after_update(self) -> tuple[Tensor, ...]:
-        """Measure how far the parameters moved; all that was measured."""
+        """Measure how far the parameters moved. Returns all that was measured: numbers, samples, and shares in bins."""
         with no_grad():
             limit = None if self.sample is None else 4 * self.sample
             for parameter, (layer, before) in self._before.items():
@@ -140,8 +146,12 @@ class Measurement:
                 factor = parameter.size / max(1, after.size)
                 for name, value in (("update_square", after - before), ("weight_square", before)):
                     wide = cast(value, float64)
-                    self.found.add(layer, name, sum_of(wide * wide) * factor, parameter.size)
-        return tuple(self.found.tensors)
+                    self.numbers.add(layer, name, sum_of(wide * wide) * factor)
+            return (
+                self.numbers.together(float64),
+                self.samples.together(float64),
+                self.shares.together(float32),
+            )
 
 
 def _label(net: Module, path: str) -> str:

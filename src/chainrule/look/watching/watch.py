@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError
-from chainrule.look.watching.measuring import Measurement, Quantity
+from chainrule.look.watching.measuring import Measurement
 from chainrule.look.watching.reading import Reader
 from chainrule.train.trainer import Callback, Trainer
 
@@ -24,7 +24,7 @@ class Watch(Callback):
 
     For each layer with parameters there are `gradient_norm`, `weight_norm`, `update_norm` (Euclidean, over all its
     parameters), `update_ratio` (of update to weight) and `signal_to_noise` (of the gradients of the last ten watched
-    steps, 512 elements of each parameter); for each layer that gives floating numbers `activation_mean`,
+    steps, 256 elements of each parameter); for each layer that gives floating numbers `activation_mean`,
     `activation_deviation`, `activation_zero` (the fraction that is exactly 0) and for sigmoid, tanh and their hard
     forms `activation_saturated` (the fraction within 1% of the range of an end).
 
@@ -61,13 +61,13 @@ class Watch(Callback):
         self.every = _whole("every", every)
         self.sample = None if sample is None else _whole("sample", sample)
         self.histograms = bool(histograms)
-        self.reader = Reader()
         self.probe = self  # what `fit` asks which steps are looked into, and how
-        self._quantities: list[Quantity] = []
+        self._measurement: Measurement | None = None
+        self._reader: Reader | None = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Forget other runs."""
-        self.reader = Reader()
+        self._reader = None
 
     def is_due(self, step: int) -> bool:
         """Whether a step, counted from 1, is watched."""
@@ -75,14 +75,16 @@ class Watch(Callback):
 
     def measurement(self, trainer: Trainer) -> Measurement:
         """What looks into one step while it is made or traced."""
-        measurement = Measurement(trainer.net, self.sample, self.histograms)
-        self._quantities = measurement.found.quantities
-        return measurement
+        self._measurement = Measurement(trainer.net, self.sample, self.histograms)
+        return self._measurement
 
     def note(self, trainer: Trainer, step: int, loss: float, measured: Sequence[Array]) -> None:
         """Write down what was measured in a step."""
-        glance = self.reader.read(self._quantities, measured, step, trainer.epoch + 1, loss)
-        trainer.history.watched.glances.append(glance)
+        if self._reader is None:
+            assert self._measurement is not None, "a step is measured before it is noted"
+            self._reader = Reader(self._measurement)
+        reading = self._reader.read(measured, step, trainer.epoch + 1, loss)
+        trainer.history.watched.add(reading)
 
 
 def _whole(name: str, value: Any) -> int:
