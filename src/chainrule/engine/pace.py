@@ -6,6 +6,8 @@ that shares a busy machine waits at every barrier for whoever was kept away, and
 
 from __future__ import annotations
 
+from math import inf
+
 _TRIES = 2  # runs of each kind before the first decision
 _AGAIN = 32  # runs after which the other kind is tried again
 _WEIGHT = 0.3  # of a new figure against those before
@@ -41,14 +43,16 @@ class Pace:
 
     @property
     def _best(self) -> bool:
-        return self._seconds[True] < self._seconds[False]
+        return self._seconds.get(True, inf) < self._seconds.get(False, inf)
 
     def note(self, alone: bool, seconds: float) -> None:
         """A run was made: how long each of its steps took."""
-        is_first = self._tries[alone] < _TRIES
-        self._tries[alone] += 1
         before = self._seconds.get(alone, seconds)
-        # The first runs meet cold caches and sleeping workers: the quicker of them counts.
-        self._seconds[alone] = min(before, seconds) if is_first else before + _WEIGHT * (seconds - before)
-        enough = min(self._tries.values()) >= _TRIES
-        self._since = self._since + 1 if enough and alone == self._best else 0
+        is_first = self._tries[alone] < _TRIES
+        is_trial = not is_first and alone != self._best
+        self._tries[alone] += 1
+        if is_first:  # the first runs meet cold caches and sleeping workers: the quicker of them counts
+            self._seconds[alone] = min(before, seconds)
+        else:
+            self._seconds[alone] = seconds if is_trial else before + _WEIGHT * (seconds - before)
+        self._since = 0 if is_first or is_trial else self._since + 1

@@ -32,6 +32,7 @@ Array = np.ndarray[Any, Any]
 Signature = tuple[tuple[Shape, DType], ...]
 JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
 SLICE = 0.05  # seconds of steps in one native call of a loop
+_TELLING = 0.005  # seconds of a slice from which it says something about the pace: waking a worker takes a little
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
 _PATIENT = 1 << 17  # looks for workers that come: a loop is long, so it is worth waiting a little for them
 _ENTRY = functools.cache(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64))
@@ -174,8 +175,10 @@ class Run:
                 made = self._slice(
                     address, kept, rows[done : done + steps], [each[done:] for each in results], stop, alone=alone
                 )
-                seconds = (time.perf_counter() - began) / max(1, made)
-                self.pace.note(alone, seconds)
+                passed = time.perf_counter() - began
+                seconds = passed / max(1, made)
+                if passed >= _TELLING:
+                    self.pace.note(alone, seconds)
                 done += made
                 last = max(1, min(round(SLICE / max(seconds, 1e-9)), _GROWTH * last))
             self.steps = last
