@@ -29,6 +29,8 @@ from chainrule.train.steps import modes_kept, net_dtype
 Array = np.ndarray[Any, Any]
 _ROWS = 256  # of the batch that is looked at
 _MANY = 2000  # rows that rules about the data look at
+JUMP, RISES = 0.15, 0.2  # how much a loss must turn to count, and in which share of the epochs
+RISEN = 1.5  # last loss by the lowest, where it went up
 _WORK = 2**28  # parameters times rows of that batch, at most
 
 
@@ -240,6 +242,45 @@ class Case:
         signal = (rows * large - small * float(np.mean(squares))) / (rows - small)
         noise = (float(np.mean(squares)) - large) / (1 / small - 1 / rows)
         return max(noise, 0.0) / signal if signal > 0 and math.isfinite(noise) else math.inf
+
+    # --- The run ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """The training losses of the epochs that are finite."""
+        rows = self.history.epochs if self.history is not None else []
+        return [row["loss"] for row in rows if math.isfinite(row.get("loss", math.nan))]
+
+    @cached_property
+    def rate(self) -> float | None:
+        """The learning rate with which the run began, where the history tells."""
+        return self.history.epochs[0].get("learning_rate") if self.history is not None and self.history.epochs else None
+
+    @cached_property
+    def turns(self) -> Array:
+        """For each epoch but the first and last whether the loss turned there, by much on both sides."""
+        losses = np.array(self.losses)
+        scale = self.chance if math.isfinite(self.chance) and self.chance > 0 else float(losses.max(initial=0))
+        change = np.diff(losses)
+        large = np.abs(change) > JUMP * scale
+        return np.asarray((np.sign(change[1:]) != np.sign(change[:-1])) & large[1:] & large[:-1])
+
+    @cached_property
+    def trouble(self) -> str:
+        """What went wrong in the run, in words; `""` where nothing did, or there was none."""
+        if self.history is None:
+            return ""
+        losses = self.losses
+        if self.history.stopped == "failed" or len(losses) < len(self.history):
+            return "the loss or a gradient became infinite or NaN"
+        scale = self.chance if math.isfinite(self.chance) else 0.0
+        if len(losses) >= 2 and losses[-1] > RISEN * max(min(losses), scale):
+            return "the training loss went up"
+        if len(losses) >= 3 and math.isfinite(self.chance) and min(losses[1:]) > 0.97 * self.chance > 0:
+            return "the training loss stayed at that of a constant answer"
+        if len(losses) >= 5 and self.turns.sum() >= max(2, RISES * len(losses)):
+            return "the training loss jumped up and down"
+        return ""
 
     # --- The loss of who knows nothing ---------------------------------------------------------------------------
 

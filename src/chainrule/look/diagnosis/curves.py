@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chainrule.look.diagnosis.case import Case
+from chainrule.look.diagnosis.case import JUMP, RISEN, RISES, Case
 from chainrule.look.diagnosis.probes import ROWS, Probe, by_lines, by_neighbours, neighbours, standardised
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
 from chainrule.train.evaluation import predict
 from chainrule.train.history import History
 
-STILL, RISES, JUMP, OVER, GAP, SPREAD = 0.03, 0.2, 0.15, 0.1, 0.4, 0.25
+STILL, OVER, GAP, SPREAD = 0.03, 0.1, 0.4, 0.25
 
 
 def _column(history: History, name: str) -> list[float]:
@@ -22,10 +22,6 @@ def _column(history: History, name: str) -> list[float]:
 
 def _finite(values: list[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
-
-
-def _losses(case: Case) -> list[float]:
-    return _finite(_column(case.history, "loss")) if case.history is not None else []
 
 
 def _not_finite(case: Case) -> Iterator[Sign]:
@@ -39,16 +35,16 @@ def _not_finite(case: Case) -> Iterator[Sign]:
             "The loss or a gradient became infinite or NaN, and the run ended there.",
             "a learning rate ten times smaller, clip_global_norm=1.0 in the optimizer, and inputs scaled to size 1",
             epochs_before=epoch - 1,
-            last_finite_loss=_losses(case)[-1] if _losses(case) else math.nan,
+            last_finite_loss=case.losses[-1] if case.losses else math.nan,
         )
 
 
 def _diverging(case: Case) -> Iterator[Sign]:
-    losses = _losses(case)
+    losses = case.losses
     if len(losses) < 2:
         return
-    scale = max(case.chance if math.isfinite(case.chance) else 0.0, min(losses))
-    if losses[-1] > 1.5 * min(losses) and losses[-1] > 1.5 * scale:
+    least = max(min(losses), case.chance if math.isfinite(case.chance) else 0.0)
+    if losses[-1] > RISEN * least:
         yield error(
             f"epoch {len(losses)}",
             f"The training loss went up, from {min(losses):.3g} to {losses[-1]:.3g}; the best constant answer has "
@@ -61,31 +57,24 @@ def _diverging(case: Case) -> Iterator[Sign]:
 
 
 def _rate(case: Case) -> str:
-    rates = _finite(_column(case.history, "learning_rate")) if case.history is not None else []
-    return f": {rates[0] / 10:g}" if rates else ""
+    return f": {case.rate / 10:g}" if case.rate is not None and math.isfinite(case.rate) else ""
 
 
 def _oscillating(case: Case) -> Iterator[Sign]:
-    losses = np.array(_losses(case))
-    if len(losses) < 5:
-        return
-    scale = case.chance if math.isfinite(case.chance) and case.chance > 0 else float(losses.max())
-    change = np.diff(losses)
-    large = np.abs(change) > JUMP * scale
-    turns = (np.sign(change[1:]) != np.sign(change[:-1])) & large[1:] & large[:-1]
-    if turns.sum() >= max(2, RISES * len(losses)):
+    losses, turns = np.array(case.losses), case.turns
+    if len(losses) >= 5 and turns.sum() >= max(2, RISES * len(losses)):
         yield warning(
             f"epoch {int(np.argmax(turns)) + 2}",
             f"The training loss turns up and down {int(turns.sum())} times by more than {JUMP:.0%} of the loss of a "
             "constant answer.",
             f"a learning rate ten times smaller{_rate(case)}, or larger batches",
             turns=int(turns.sum()),
-            largest_jump=float(np.abs(change).max()),
+            largest_jump=float(np.abs(np.diff(losses)).max()),
         )
 
 
 def _not_learning(case: Case) -> Iterator[Sign]:
-    losses = _losses(case)
+    losses = case.losses
     if len(losses) < 3 or not math.isfinite(case.chance) or case.chance <= 0:
         return
     tail = losses[-max(2, len(losses) // 2) :]
@@ -104,7 +93,7 @@ def _not_learning(case: Case) -> Iterator[Sign]:
 
 def _underfitting(case: Case) -> Iterator[Sign]:
     """The network knows less of the rows that it was trained on than simple methods know of rows they have not seen."""
-    losses = _losses(case)
+    losses = case.losses
     if len(losses) < 3 or _still_falling(losses, case.chance) or case.failure is not None or not case.is_numeric:
         return
     if case.X.ndim < 2 or case.y.size != len(case.y) or case.guess.size == 0:
@@ -262,7 +251,7 @@ RULES = (
         "Every step makes it worse: it leaps over the valley.",
         ("during",),
         _diverging,
-        (Threshold(1.5, "last loss by lowest, and by chance", "ours; DeepDiagnosis (Wardat et al., 2022)"),),
+        (Threshold(RISEN, "last loss by lowest, and by chance", "ours; DeepDiagnosis (Wardat et al., 2022)"),),
         ("oscillating-loss",),
     ),
     Rule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,8 @@ from chainrule.nn.dense import Dense
 
 Array = np.ndarray[Any, Any]
 VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED = 1e-3, 1e-4, 70.0, 0.5, 0.5
-TOO_LARGE, TOO_SMALL, NOISE = 1.0, 1e-7, 16.0
+TOO_LARGE, TOO_SMALL, NOISE = 1.0, 1e-7, 4.0
+HIGH_RATE, LOW_RATE, CREEPING, COLLAPSED = 0.03, 1e-4, 0.05, 0.05
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
 
@@ -91,8 +93,9 @@ def _dead(case: Case) -> Iterator[Sign]:
         if _activation(layer) != "relu" or layer.produced.ndim < 2 or len(layer.produced) < 16:
             continue
         units = layer.produced.reshape(-1, layer.produced.shape[-1])
-        share = float((units == 0).all(axis=0).mean())
-        if share >= DEAD:
+        dead = (units == 0).all(axis=0)
+        share = float(dead.mean())
+        if share >= DEAD and (dead.sum() >= 4 or share == 1):
             yield warning(
                 layer.path,
                 f"{share:.0%} of the {units.shape[1]} ReLU units are 0 for each of {len(layer.produced)} examples: "
@@ -128,6 +131,7 @@ def _updates(case: Case) -> Iterator[Sign]:
     with np.errstate(all="ignore"):
         moves = moves_of(case.optimizer, chosen, names)
     ratios = {move.name: _size(move.step) / max(_size(move.before), 1e-12) for move in moves if move.before.any()}
+    leaves_zero = any(move.step.any() for move in moves if not move.before.any())
     if not ratios or not all(map(math.isfinite, ratios.values())):
         return
     fast, slow = max(ratios, key=ratios.__getitem__), max(ratios.values())
@@ -139,7 +143,7 @@ def _updates(case: Case) -> Iterator[Sign]:
             update_by_weight=ratios[fast],
             learning_rate=case.optimizer.current_learning_rate(),
         )
-    elif slow < TOO_SMALL:
+    elif slow < TOO_SMALL and not leaves_zero:
         yield warning(
             fast,
             f"One step moves no weight by more than {slow:.2g} of its own size; about 0.001 is usual.",
@@ -156,9 +160,7 @@ def _in_trouble(case: Case) -> bool:
     """Whether it is worth trying rates out: before training always, later if the loss fell little or not at all."""
     if case.history is None:
         return True
-    losses = [row.get("loss", math.nan) for row in case.history]
-    finite = [loss for loss in losses if math.isfinite(loss)]
-    return case.history.stopped == "failed" or len(finite) < len(losses) or not finite or finite[-1] > 0.7 * case.chance
+    return bool(case.trouble) or not case.losses or case.losses[-1] > 0.7 * case.chance
 
 
 def _tried(case: Case) -> Trial | None:
@@ -173,6 +175,18 @@ def best_rate(case: Case) -> Trial | None:
 
 
 def _too_high(case: Case) -> Iterator[Sign]:
+    """Tried aside where the optimizer is known; otherwise told by the rate of a run that went wrong."""
+    if case.optimizer is None:
+        rate = case.rate or 0.0
+        if rate > HIGH_RATE and case.trouble:
+            yield warning(
+                "the optimizer",
+                f"The learning rate was {rate:g}, and {case.trouble}.",
+                f"learning_rate={rate / 100:g}",
+                learning_rate=rate,
+                usual_at_most=HIGH_RATE,
+            )
+        return
     tried = _tried(case)
     if tried is None or not math.isfinite(tried.before):
         return
@@ -198,6 +212,10 @@ def _too_high(case: Case) -> Iterator[Sign]:
 
 
 def _too_low(case: Case) -> Iterator[Sign]:
+    """Tried aside where the optimizer is known; otherwise told by a run that crept downhill in every epoch."""
+    if case.optimizer is None:
+        yield from _crept(case)
+        return
     tried = _tried(case)
     if tried is None or not math.isfinite(tried.after) or tried.fall > 0.01 or tried.after > 1.05 * tried.before:
         return
@@ -218,10 +236,26 @@ def _too_low(case: Case) -> Iterator[Sign]:
     )
 
 
+def _crept(case: Case) -> Iterator[Sign]:
+    losses, rate = case.losses, case.rate
+    if rate is None or rate > LOW_RATE or len(losses) < 3 or losses[-1] < 0.5 * case.chance:
+        return
+    fall = (losses[0] - losses[-1]) / abs(losses[0]) if losses[0] else 0.0
+    if fall < CREEPING and all(later <= earlier for earlier, later in itertools.pairwise(losses)):
+        yield warning(
+            "the optimizer",
+            f"The learning rate was {rate:g}, and the loss crept down by {fall:.2%} in {len(losses)} epochs.",
+            "learning_rate=1e-3 for Adam, 1e-1 for SGD",
+            learning_rate=rate,
+            fall=fall,
+        )
+
+
 def _noise(case: Case) -> Iterator[Sign]:
     """The simple noise scale, estimated from gradients of eighths of the batch and of all of it."""
     scale = case.noise_scale
-    if scale is None or case.batch_size > 16 or scale < NOISE * case.batch_size:
+    most = 16 if case.history is None else 4  # after training little signal is left, and noise always outweighs it
+    if scale is None or case.batch_size > most or scale < NOISE * case.batch_size:
         return
     better = 2 ** min(8, max(4, round(math.log2(scale / 2))))
     yield hint(
@@ -234,14 +268,41 @@ def _noise(case: Case) -> Iterator[Sign]:
 
 
 _CURVES = ("diverging-loss", "oscillating-loss", "loss-not-finite", "not-learning")
+
+
+def _collapsed(case: Case) -> Iterator[Sign]:
+    gains = {name: _size(weight.value) * math.sqrt(math.prod(weight.shape[:-1])) for name, weight in case.weights}
+    if len(gains) >= 2 and case.history is not None and max(gains.values()) < COLLAPSED:
+        yield warning(
+            min(gains, key=gains.__getitem__),
+            "Training made every weight nearly 0: what the loss asks for is drowned by what shrinks the weights.",
+            "weight_decay=1e-4, or AdamW with weight_decay=1e-2, which does not mix it into the gradient",
+            largest_gain=max(gains.values()),
+        )
+
+
 RULES = (
+    Rule(
+        "weights-collapsed",
+        "Weights that training made nearly 0.",
+        "Weight decay, mostly: it pulls harder than the gradient of the loss.",
+        ("during",),
+        _collapsed,
+        (Threshold(COLLAPSED, "gain sqrt(inputs) · root mean square of every weight", "ours; SageMaker, AllZero"),),
+        ("vanishing-gradients", "dead-relu", "not-learning", "underfitting", "learning-rate-too-low"),
+    ),
     Rule(
         "learning-rate-too-high",
         "A learning rate with which the loss rises, tried out on a copy.",
         "Steps leap over the valley; the loss grows or jumps, and units die.",
         ("before", "during"),
         _too_high,
-        (Threshold(1.3, "loss after some steps by loss before", "ours; UMLAUT (2021) warns beyond 0.01"),),
+        (
+            Threshold(1.3, "loss after some steps by loss before", "ours"),
+            Threshold(
+                HIGH_RATE, "rate of a run that went wrong", "ours; UMLAUT (Schoop et al., 2021) warns beyond 0.01"
+            ),
+        ),
         (*_CURVES, "dead-relu", "saturated-units", "updates-too-large-or-small", "exploding-gradients", "underfitting"),
     ),
     Rule(
@@ -272,7 +333,7 @@ RULES = (
         ("before", "during"),
         _dead,
         (Threshold(DEAD, "share of a layer", "SageMaker Debugger, DeadRelu threshold_layer; AutoTrainer (2021) 0.7"),),
-        ("not-learning", "underfitting", "learning-rate-too-low"),
+        ("activations-shrink", "vanishing-gradients", "not-learning", "underfitting", "learning-rate-too-low"),
     ),
     Rule(
         "saturated-units",
@@ -281,7 +342,14 @@ RULES = (
         ("before", "during"),
         _saturated,
         (Threshold(SATURATED, "share of a layer (0.75 after training)", "SageMaker Debugger, SaturatedActivation"),),
-        ("not-learning", "underfitting", "learning-rate-too-low"),
+        (
+            "activations-shrink",
+            "vanishing-gradients",
+            "dead-relu",
+            "not-learning",
+            "underfitting",
+            "learning-rate-too-low",
+        ),
     ),
     Rule(
         "learning-rate-too-low",
@@ -289,7 +357,13 @@ RULES = (
         "Training takes a hundred times as long as it must.",
         ("before", "during"),
         _too_low,
-        (Threshold(0.01, "part of the loss that some steps take away", "ours; range test after Smith (2017)"),),
+        (
+            Threshold(0.01, "part of the loss that some steps take away", "ours; range test after Smith (2017)"),
+            Threshold(
+                LOW_RATE, "rate of a run that crept, where the optimizer is not given", "ours; UMLAUT (2021) 1e-7"
+            ),
+            Threshold(CREEPING, "part of the loss that such a run took away", "ours"),
+        ),
         ("updates-too-large-or-small", "not-learning", "underfitting", "stopped-too-early"),
     ),
     Rule(
@@ -308,10 +382,9 @@ RULES = (
         "batch-too-small",
         "Batches whose gradient is mostly noise.",
         "Steps contradict each other; the rate must be small, and time is lost.",
-        ("before",),
+        ("before", "during"),
         _noise,
         (Threshold(NOISE, "simple noise scale by batch size", "McCandlish et al. (2018)"),),
         ("oscillating-loss",),
-        fresh=True,
     ),
 )

@@ -169,11 +169,11 @@ def _moved_validation(case: Case) -> Iterator[Sign]:
     away = np.abs(held.mean(axis=0) - rows.mean(axis=0))[alive] / spread[alive]
     wider = held.std(axis=0)[alive] / spread[alive]
     moved = (away > MOVED) | (wider > 10) | (wider < 0.1)
-    if moved.mean() >= 0.5:
+    if moved.mean() >= 0.25:
         place = int(np.flatnonzero(alive)[int(np.argmax(away))])
         yield warning(
             case.column(place),
-            "The validation rows are not scaled as the training rows are: most columns have another mean or width.",
+            "The validation rows are not scaled as the training rows are: columns have another mean or width.",
             "scale both by the training rows: X_validation = (X_validation - X.mean(0)) / X.std(0)",
             columns=f"{int(moved.sum())} of {moved.size}",
             mean_away_in_deviations=float(away.max()),
@@ -251,7 +251,7 @@ RULES = (
         "The network is asked about inputs that it never saw; validation says nothing of it.",
         ("before",),
         _moved_validation,
-        (Threshold(MOVED, "distance of the means in deviations, in half of the columns", "ours"),),
+        (Threshold(MOVED, "distance of the means in deviations, in a quarter of the columns", "ours"),),
         ("overfitting", "trained-too-long"),
     ),
 )

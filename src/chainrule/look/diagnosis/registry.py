@@ -100,7 +100,7 @@ class Rule:
 
 
 def ordered(findings: Iterable[Finding], rules: Sequence[Rule]) -> list[Finding]:
-    """Findings that no other explains first, the gravest before the others, then their symptoms in the same order.
+    """The gravest findings first, and among equally grave ones causes before their symptoms.
 
     A symptom names its cause in `because`, and a cause is as grave as its gravest symptom.
     """
@@ -119,4 +119,4 @@ def ordered(findings: Iterable[Finding], rules: Sequence[Rule]) -> list[Finding]
             gravity[name] = min(gravity.get(name, rank), rank)
             name = cause_of.get(name, "")
     told = [replace(finding, because=cause_of.get(finding.rule, "")) for finding in found]
-    return sorted(told, key=lambda each: (bool(each.because), gravity[each.rule], place[each.rule]))
+    return sorted(told, key=lambda each: (gravity[each.rule], bool(each.because), place[each.rule]))

@@ -13,14 +13,16 @@ from chainrule.look.diagnosis.case import Case, Layer
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, warning
 
 Array = np.ndarray[Any, Any]
-SHRINK, GROW, FAR = 0.01, 100.0, 2.0
+SHRINK, GROW, FAR, FAR_NUMBERS = 0.01, 100.0, 2.0, 5.0
 
 
 def _symmetric(case: Case) -> Iterator[Sign]:
     alike: list[tuple[str, Parameter]] = []
+    # Gradients that cancel leave rounding errors behind, about as large as those of the largest gradient.
+    rounding = 1e-5 * max((float(np.abs(each).max(initial=0)) for each in case.gradients.values()), default=0.0)
     for name, weight in case.weights:
         value, gradient = weight.value, case.gradients[weight]
-        if value.shape[-1] > 1 and _same_columns(value) and _same_columns(gradient):
+        if value.shape[-1] > 1 and _same_columns(value, 0) and _same_columns(gradient, rounding):
             alike.append((name, weight))
     if alike:
         name, weight = alike[0]
@@ -35,8 +37,8 @@ def _symmetric(case: Case) -> Iterator[Sign]:
         )
 
 
-def _same_columns(array: Array) -> bool:
-    return bool((array == array[..., :1]).all())
+def _same_columns(array: Array, tolerance: float) -> bool:
+    return bool((np.abs(array - array[..., :1]) <= tolerance).all())
 
 
 def _hidden_layers(case: Case) -> list[Layer]:
@@ -127,10 +129,11 @@ def _weight_scale(case: Case) -> Iterator[Sign]:
 
 def _initial_loss(case: Case) -> Iterator[Sign]:
     loss, chance = case.loss_value, case.chance
-    if math.isnan(chance) or math.isnan(loss) or case.failure is not None:
+    if math.isnan(chance) or math.isnan(loss) or case.failure is not None or case.loss.name == "poisson":
         return
-    least = 0.5 if case.loss.kind == "classification" else 0.0
-    if loss > FAR * abs(chance) + least and loss > chance:
+    # Answers about 1 in size cost about 1 where targets are numbers.
+    far = FAR * chance + 0.5 if case.loss.kind == "classification" else FAR_NUMBERS * chance + 1
+    if loss > far:
         yield warning(
             case.loss.name,
             f"The first loss is {loss:.3g}, while the best constant answer has {chance:.3g}: the network begins sure "
@@ -173,7 +176,7 @@ RULES = (
         ("before",),
         _shrink,
         (Threshold(SHRINK, "deviation over the batch, last by first", "ours, after Glorot and Bengio (2010)"),),
-        (*_TRAINING, "learning-rate-too-low", "not-learning"),
+        ("learning-rate-too-high", "vanishing-gradients", "learning-rate-too-low", "not-learning"),
         fresh=True,
     ),
     Rule(
@@ -196,7 +199,12 @@ RULES = (
         "The first steps only undo the beginning; with a large rate they go astray.",
         ("before",),
         _initial_loss,
-        (Threshold(FAR, "first loss by the loss of the best constant answer", "ours, after Karpathy (2019)"),),
+        (
+            Threshold(
+                FAR, "first loss by the loss of the best constant answer, classes", "ours, after Karpathy (2019)"
+            ),
+            Threshold(FAR_NUMBERS, "the same for numbers", "ours"),
+        ),
         ("learning-rate-too-high", "exploding-gradients"),
         fresh=True,
     ),

@@ -340,7 +340,7 @@ def _size(case: Case) -> Iterator[Sign]:
             continue
         width = layer.module.weight.shape[1]
         wide = min(layer.module.weight.shape[0], 10**9) > 4 * width
-        if (width == 1 and classes > 2) or (width < math.log2(max(classes, 1)) / 2 and wide):
+        if classes > 2 and (width == 1 or (width < math.log2(classes) and wide)):
             yield warning(
                 layer.path,
                 f"This hidden layer has {width} unit{'s' if width > 1 else ''}, through which all that is known of "
@@ -350,8 +350,8 @@ def _size(case: Case) -> Iterator[Sign]:
                 classes=classes,
             )
     count = sum(parameter.size for parameter in case.parameters)
-    answers = len(case.y) * max(1, case.guess.size // max(len(case.guess), 1))
-    if count > MANY_PARAMETERS * answers and len(case.y) >= 2:
+    targets = len(case.y) if case.classes is not None else case.y.size
+    if count > MANY_PARAMETERS * targets and len(case.y) >= 2:
         yield hint(
             "the network",
             f"{count:,} parameters learn from {len(case.y):,} rows: it can learn them by heart.",
@@ -459,7 +459,7 @@ RULES = (
         _size,
         (
             Threshold(MANY_PARAMETERS, "parameters for each target", "ours"),
-            Threshold(0.5, "units for each bit of the class", "ours"),
+            Threshold(1.0, "units for each bit of the class, at least", "ours"),
         ),
         ("underfitting", "not-learning"),
     ),
