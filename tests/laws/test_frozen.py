@@ -15,6 +15,7 @@ OWNERS = {
     "chainrule.engine.random._default": "the stream that chainrule.random draws from",
     "chainrule.engine.context.modes": "whether a network is in training",
     "chainrule.train.steps._forward": "compiled networks, as long as they live",
+    "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
     "chainrule.engine.native._building": "a lock: LLVM builds one module at a time",
     "chainrule.engine.native._engines": "machine code that is loaded",
     "chainrule.engine.team._teams": "threads that wait for work",
