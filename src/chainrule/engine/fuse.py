@@ -147,7 +147,7 @@ class _Fuser:
         """How many nodes that are not views use a node, views seen through."""
         uses = dict.fromkeys(self.graph.nodes, 0)
         for node in reversed(self.graph.nodes):
-            for source in node.inputs:
+            for source in dict.fromkeys(node.inputs):
                 uses[source] += uses[node] if node.op in VIEWS else 1
         return uses
 

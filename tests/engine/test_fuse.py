@@ -1,0 +1,98 @@
+"""Fusion: which kernels a computation becomes, and what is stored on the way."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.engine.kernel import Contraction, Kernel, Loop, Reduction, accesses, nodes_made, parts
+from chainrule.engine.program import Program
+from chainrule.engine.trace import trace
+
+X = np.linspace(-1, 1, 60, dtype="f").reshape(10, 6)
+W = np.linspace(-2, 2, 48, dtype="f").reshape(6, 8)
+B = np.linspace(0, 1, 8, dtype="f")
+
+
+def compiled(f, *arguments: np.ndarray) -> tuple[Kernel, ...]:
+    """The kernels of a function, whose results are right."""
+    program = Program(trace(f, *arguments))
+    results = program(*arguments)
+    expected = f(*map(cr.asarray, arguments))
+    for found, reference in zip(results, expected if isinstance(expected, tuple) else (expected,), strict=True):
+        np.testing.assert_allclose(found, reference, rtol=2e-6, atol=1e-6)
+    for kernel in program.kernels:
+        if isinstance(kernel, Loop):
+            assert not {each.array for each in accesses(kernel)} & {*nodes_made(kernel)}, "read and written at once"
+    return program.kernels
+
+
+def kinds(kernels: tuple[Kernel, ...]) -> list[type]:
+    return [type(kernel) for kernel in kernels]
+
+
+def test_a_chain_of_elementwise_ops_and_views_is_one_loop() -> None:
+    assert kinds(compiled(lambda x: (cr.exp(x * 2 + 1)[::-1, 1:].T - 3) / 4, X)) == [Loop]
+
+
+def test_what_a_reduction_reduces_is_computed_inside_it() -> None:
+    assert kinds(compiled(lambda x: cr.sum(cr.tanh(x) ** 2, axis=1), X)) == [Reduction]
+
+
+def test_bias_and_activation_ride_on_the_product_which_is_not_stored() -> None:
+    (kernel,) = compiled(lambda x, w, b: cr.tanh(x @ w + b), X, W, B)
+    assert isinstance(kernel, Contraction)
+    assert not kernel.kept
+    assert len(kernel.stores) == 1
+
+
+def test_a_product_that_is_a_result_too_is_stored() -> None:
+    (kernel,) = compiled(lambda x, w: (x @ w, cr.exp(x @ w)), X, W)
+    assert isinstance(kernel, Contraction)
+    assert kernel.kept
+
+
+def test_a_product_takes_its_operands_through_views() -> None:
+    assert kinds(compiled(lambda x, w: x.T[1:, ::2] @ x[::2] @ w, X, W)) == [Contraction, Contraction]
+
+
+def test_loops_over_one_domain_are_one() -> None:
+    (kernel,) = compiled(lambda x: (x + 1, cr.exp(x), cr.exp(x) * x), X)
+    assert isinstance(kernel, Loop)
+    assert len(kernel.stores) == 3
+
+
+def test_a_dear_value_of_several_users_is_stored_once_and_a_cheap_one_computed_again() -> None:
+    dear = compiled(lambda x: (cr.sum(cr.exp(x), axis=0), cr.sum(cr.exp(x), axis=1)), X)
+    cheap = compiled(lambda x: (cr.sum(x + 1, axis=0), cr.sum(x + 1, axis=1)), X)
+    assert kinds(dear) == [Loop, Reduction, Reduction]
+    assert kinds(cheap) == [Reduction, Reduction]
+
+
+def test_no_kernel_grows_without_bound() -> None:
+    def f(x):
+        for _ in range(60):
+            x = cr.sin(x) + x
+        return x
+
+    kernels = compiled(f, X)
+    assert len(kernels) > 1
+    assert all(len([*parts(*[each.value for each in kernel.stores])]) < 500 for kernel in kernels)
+
+
+@pytest.mark.parametrize("whole", [np.full((6, 8), 0.5, "f"), np.ones((6, 8), "f")])
+def test_a_product_with_a_number_everywhere_is_no_product_with_nothing(whole: np.ndarray) -> None:
+    compiled(lambda x: x @ cr.asarray(whole), X)
+    compiled(lambda x: cr.take(cr.asarray(whole[0]), cr.argsort(x, axis=1), axis=0), X)
+    compiled(lambda x: cr.argsort(cr.asarray(whole), axis=1) + 0 * cr.astype(cr.sum(x), cr.int64), X)
+
+
+def test_what_is_seen_through_a_view_of_axes_of_length_one_is_taken_from_the_same_loop() -> None:
+    x = X.reshape(1, 1, 10, 6)
+    compiled(lambda x: (cr.exp(x), cr.permute_dims(cr.exp(x), (1, 0, 2, 3)) + 1), x)
+    compiled(lambda x: (cr.exp(x), cr.reshape(cr.exp(x), (10, 6)), cr.cos(cr.reshape(cr.exp(x), (10, 6))) * 2), x)
+
+
+def test_parts_of_padded_and_concatenated_arrays_are_written_in_their_places() -> None:
+    compiled(lambda x: cr.pad(cr.exp(x), [(1, 2), (0, 3)], value=7.0), X)
+    compiled(lambda x: cr.concat([x, x[:0], cr.exp(x), x[2:5]], axis=0), X)
+    compiled(lambda x: cr.concat([cr.concat([x, x], axis=1), cr.concat([x, x * 2], axis=1)], axis=0), X)

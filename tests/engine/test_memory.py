@@ -1,0 +1,105 @@
+"""The plan of memory: arrays share places when they are not needed together, and states are written in place."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.engine.memory import ALIGNMENT, ARENA
+from chainrule.engine.program import Program
+from chainrule.engine.trace import trace
+from engine.guarded import run_guarded
+
+X = np.linspace(-1, 1, 64 * 64, dtype="f").reshape(64, 64)
+
+
+def program(f, *arguments: np.ndarray) -> Program:
+    made = Program(trace(f, *arguments))
+    made.plan.verify(made.kernels)
+    return made
+
+
+def deep(x):
+    for _ in range(10):
+        x = cr.sum(cr.exp(x @ x) * 0.01, axis=0) + x
+    return x
+
+
+def test_a_deep_chain_takes_no_more_room_than_a_short_one() -> None:
+    made = program(deep, X)
+    assert made.memory.arena < 4 * X.nbytes
+    assert made.memory.without_sharing > 8 * X.nbytes
+
+
+def test_two_arrays_in_one_place_are_found_out() -> None:
+    made = program(deep, X)
+    nodes = [node for node, home in made.plan.homes.items() if home.slot == ARENA]
+    for node in nodes:
+        made.plan.homes[node] = made.plan.homes[nodes[0]]
+    with pytest.raises(AssertionError, match="do not overlap"):
+        made.plan.verify(made.kernels)
+
+
+def test_arrays_begin_at_cache_lines() -> None:
+    made = program(lambda x: deep(x[:63, :63]), X)
+    assert all(home.offset % ALIGNMENT == 0 for home in made.plan.homes.values())
+
+
+def test_an_optimizer_writes_everything_in_place() -> None:
+    cr.random.seed(0)
+    net = nn.Sequential(nn.Dense(64, 32), nn.Tanh(), nn.Dense(32, 5))
+    optimizer = cr.optim.Adam(0.01)
+
+    def step(x, y):
+        loss = cr.losses.cross_entropy(net(x), y)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    assert program(step, X, np.zeros(64, np.int64)).plan.copies == ()
+
+
+def test_states_that_are_swapped_upside_down_are_copied_in_the_end() -> None:
+    a, b = cr.State(np.arange(4, dtype="f"), "a"), cr.State(np.arange(4, dtype="f") + 10, "b")
+
+    def swap():
+        old = a + 0
+        a.assign(cr.flip(b))
+        b.assign(cr.flip(old))
+        return cr.asarray(0)
+
+    made = program(swap)
+    assert made.plan.copies
+    made()
+    assert (a.tolist(), b.tolist()) == ([13.0, 12.0, 11.0, 10.0], [3.0, 2.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("size", [1, 31, 64, 70])
+def test_a_training_step_stays_inside_its_memory(size: int, threads: int, at_end: bool) -> None:
+    cr.random.seed(0)
+    net = nn.Sequential(nn.Dense(37, size), nn.GELU(), nn.Dropout(0.3), nn.BatchNorm(size), nn.Dense(size, 5))
+    optimizer = cr.optim.Adam(0.01)
+
+    def step(x, y):
+        loss = cr.losses.cross_entropy(net(x), y)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    rng = np.random.default_rng(1)
+    batch = rng.standard_normal((size + 3, 37)).astype("f"), rng.integers(0, 5, size + 3)
+    made = program(step, *batch)
+    guarded = run_guarded(made, batch, threads=threads, at_end=at_end)
+    own = [*made(*batch), *(state.look() for state in made.traced.writes)]
+    for found, expected in zip(guarded, own, strict=True):
+        assert found.tobytes() == expected.tobytes()
+
+
+def test_a_program_that_cannot_fit_is_refused_before_it_starts_and_says_why() -> None:
+    made = Program(
+        trace(lambda x: cr.sum(cr.exp(cr.expand_dims(x, axis=1) - x) @ cr.ones((3, 3))), np.zeros((3, 3), "f"))
+    )
+    assert made.memory.peak > 0
+    huge = Program(trace(lambda x: cr.sum(cr.cumulative_sum(cr.broadcast_to(x, (2**42,)))), np.zeros(1, "f")))
+    with pytest.raises(cr.ChainruleError, match=r"needs .* of memory.*cumsum"):
+        huge(np.zeros(1, "f"))
