@@ -118,9 +118,7 @@ class EmbeddedColumns(Module):
                 f"EmbeddedColumns: give one width for each count, but there are {len(widths)} for {len(counts)}."
             )
         begin = functools.partial(normal, std=0.1) if init is None else init
-        self.tables = [
-            Embedding(count, width, begin, generator) for count, width in zip(counts, widths, strict=True)
-        ]
+        self.tables = [Embedding(count, width, begin, generator) for count, width in zip(counts, widths, strict=True)]
 
     def __call__(self, x: Any) -> Tensor:
         x = asarray(x)
