@@ -142,6 +142,15 @@ def test_single_precision_is_close_and_the_same_in_vectors(target: Target, op: O
 LONGER = [op for op in FUNCTIONS if op is not Op.ERF]
 
 
+@TARGETS
+@pytest.mark.parametrize("dtype", [NARROW, WIDE], ids=str)
+def test_what_has_a_limit_reaches_it(target: Target, dtype: np.dtype[Any]) -> None:
+    x = np.array([1e4, 3e38, np.inf], dtype)
+    for op, low in ((Op.TANH, -1.0), (Op.ERF, -1.0), (Op.SIGMOID, 0.0)):
+        run = Compiled(op, dtype, target, 0)
+        assert (run(x).tolist(), run(-x).tolist()) == ([1.0] * 3, [low] * 3)
+
+
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="the C library has no longer type here")
 @pytest.mark.parametrize("op", LONGER, ids=lambda op: op.value)
 @TARGETS

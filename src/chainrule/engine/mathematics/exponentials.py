@@ -45,7 +45,7 @@ def tanh(x: Lanes) -> Lanes:
     size = abs(x)
     square = size * size
     near = fused(size * square, polynomial(square, POLYNOMIALS["TANH", x.kind.dtype]), size)
-    bits, _, r, _ = _reduced((size + size).at_most((form.digits + 3) * math.log(2)), form.bias - 1)
+    bits, _, r, _ = _reduced((size + size).at_most((form.digits + 4) * math.log(2)), form.bias - 1)
     scale = (bits << form.digits).lanes()  # 2^(n - 1)
     far = 1.0 - 1.0 / (fused(scale, _rest(r), scale) + 0.5)
     return (size < 0.55).where(near, far).with_sign_of(x)
