@@ -5,9 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import chainrule as cr
 from oracle import LIVE, Oracle, recorded_versions, versions
+
+
+settings.register_profile("no wall-clock time", deadline=None)
+settings.load_profile("no wall-clock time")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chainrule.engine import tensor
+from chainrule.engine import reference, tensor
 from engine import native_ops
 
 
@@ -11,5 +11,6 @@ def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """The executor that eager work goes to, "numpy" or "compiled"."""
     name = str(request.config.getoption("--executor"))
     if name == "compiled":
-        monkeypatch.setattr(tensor, "evaluate", native_ops.evaluate)
+        for module in (tensor, reference):
+            monkeypatch.setattr(module, "evaluate", native_ops.evaluate)
     return name

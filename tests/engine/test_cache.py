@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import hashlib
 import os
 import stat
 import subprocess
@@ -231,7 +232,7 @@ def test_no_home_folder_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_used_longest_ago_goes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = [letter * 64 for letter in "abcd"]
+    keys = [letter * 64 for letter in "abc0"]
     for age, key in zip([40, 30, 20], keys, strict=False):
         store(key, CODE)
         moment = (folder / f"{key}.o").stat().st_mtime - age
@@ -250,9 +251,16 @@ def test_what_a_killed_process_left_goes_too_but_never_what_others_keep_there(
     for path in (left, foreign):
         path.write_bytes(CODE)
         os.utime(path, (1, 1))
-    monkeypatch.setattr(cache, "LIMIT", 2000)
-    store(KEY, CODE)
-    assert sorted(os.listdir(folder)) == [f"{KEY}.o", "notes.o"]
+    monkeypatch.setattr(cache, "LIMIT", 3000)
+    store("0" * 64, CODE)
+    assert sorted(os.listdir(folder)) == [f"{'0' * 64}.o", f"{KEY}.o", "notes.o"]
+
+
+def test_it_stays_below_its_limit_give_or_take_a_few_entries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LIMIT", 20_000)
+    for number in range(200):
+        store(hashlib.sha256(str(number).encode()).hexdigest(), CODE)
+    assert 10_000 < sum(entry.stat().st_size for entry in folder.iterdir()) < 20_000 + 64 * 1100
 
 
 def test_the_folder_is_where_the_system_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
