@@ -15,6 +15,7 @@ import numpy as np
 import chainrule as cr
 from chainrule import nn
 from chainrule.errors import TrainingError
+from chainrule.look.diagnosis.rules import ALL as ALL
 from chainrule.train.trainer import Trainer
 from look.faults.problems import Array, Build, Problem, deep, plain, problem, raw
 

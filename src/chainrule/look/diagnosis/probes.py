@@ -5,7 +5,7 @@ They know nothing of the network, so they tell a fault of the data from a fault 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 ROWS = 400  # that a probe looks at, at most
 NEIGHBOURS = 10
 _VOTERS = 5
+_SHUFFLES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Probe:
     blind
         The same for guesses that know only how often each answer occurs.
     sigmas
-        How many standard deviations of chance lie between them.
+        How many standard deviations the score lies above those of the same probe on shuffled answers.
     """
 
     score: float
@@ -53,37 +54,45 @@ def neighbours(rows: Array) -> Array:
 
 def by_neighbours(near: Array, answers: Array, classes: int) -> Probe:
     """What the five nearest rows say: the most frequent class (`classes` of them), or for numbers (0) the mean."""
-    votes = answers[near[:, :_VOTERS]]
-    if not classes:
-        return _of_numbers(votes.mean(axis=1), answers)
-    counts = (votes[:, :, None] == np.arange(classes)).sum(axis=1)
-    return _of_classes(counts.argmax(axis=1), answers, classes)
+
+    def guessed(known: Array) -> Array:
+        votes = known[near[:, :_VOTERS]]
+        if not classes:
+            return np.asarray(votes.mean(axis=1))
+        return np.asarray((votes[:, :, None] == np.arange(classes)).sum(axis=1).argmax(axis=1))
+
+    return _judged(guessed, answers, classes)
 
 
 def by_lines(rows: Array, answers: Array, classes: int) -> Probe:
     """What ridge regression says of each row when it has learned from the others (in closed form)."""
-    wanted = np.eye(classes)[answers] if classes else answers[:, None].astype(np.float64)
-    kernel = rows @ rows.T
-    kernel += 1.0
+    kernel = rows @ rows.T + 1.0
     penalty = 0.05 * np.trace(kernel) / len(rows)
     hat = np.linalg.solve(kernel + penalty * np.eye(len(rows)), kernel).T
-    own = np.diagonal(hat)[:, None]
-    guesses = wanted - (wanted - hat @ wanted) / np.maximum(1 - own, 1e-9)
-    return _of_classes(guesses.argmax(axis=1), answers, classes) if classes else _of_numbers(guesses[:, 0], answers)
+    others = 1 / np.maximum(1 - np.diagonal(hat)[:, None], 1e-9)
+
+    def guessed(known: Array) -> Array:
+        wanted = np.eye(classes)[known] if classes else known[:, None].astype(np.float64)
+        guesses = wanted - (wanted - hat @ wanted) * others
+        return np.asarray(guesses.argmax(axis=1) if classes else guesses[:, 0])
+
+    return _judged(guessed, answers, classes)
 
 
-def _of_classes(guesses: Array, answers: Array, classes: int) -> Probe:
-    shares = [np.bincount(each, minlength=classes) / len(answers) for each in (guesses, answers)]
-    blind = float(shares[0] @ shares[1])
-    score = float(np.mean(guesses == answers))
-    spread = math.sqrt(max(blind * (1 - blind), 1e-4) / len(answers))
-    return Probe(score, float(shares[1].max()), (score - blind) / spread)
+def _judged(guessed: Callable[[Array], Array], answers: Array, classes: int) -> Probe:
+    """The score, beside the scores of the same probe on answers that were shuffled (Ojala and Garriga, 2010)."""
+    blind = float(np.bincount(answers, minlength=classes).max() / len(answers)) if classes else 0.0
+    numbers = np.random.default_rng(0)
+    score = _score(guessed(answers), answers, classes)
+    shuffled = [numbers.permutation(answers) for _ in range(_SHUFFLES)]
+    chance = [_score(guessed(known), known, classes) for known in shuffled]
+    return Probe(score, blind, (score - float(np.mean(chance))) / max(float(np.std(chance, ddof=1)), 1e-3))
 
 
-def _of_numbers(guesses: Array, answers: Array) -> Probe:
+def _score(guesses: Array, answers: Array, classes: int) -> float:
+    """Accuracy, or R²."""
+    if classes:
+        return float(np.mean(guesses == answers))
     wide = answers.astype(np.float64)
     variance = float(wide.var())
-    if not variance or not float(guesses.var()):
-        return Probe(0.0, 0.0, 0.0)
-    score = 1 - float(((guesses - wide) ** 2).mean()) / variance
-    return Probe(score, 0.0, float(np.corrcoef(guesses, wide)[0, 1]) * math.sqrt(len(wide)))
+    return 1 - float(((guesses - wide) ** 2).mean()) / variance if variance else 0.0

@@ -131,8 +131,11 @@ def _initial_loss(case: Case) -> Iterator[Sign]:
     loss, chance = case.loss_value, case.chance
     if math.isnan(chance) or math.isnan(loss) or case.failure is not None or case.loss.name == "poisson":
         return
-    # Answers about 1 in size cost about 1 where targets are numbers.
-    far = FAR * chance + 0.5 if case.loss.kind == "classification" else FAR_NUMBERS * chance + 1
+    if case.loss.kind == "classification":  # to hold all classes for equally likely is a good beginning too
+        even = math.log(case.guess.shape[-1]) if case.loss.name == "cross_entropy" else math.log(2)
+        far = FAR * max(chance, even) + 0.5
+    else:  # answers about 1 in size cost about 1
+        far = FAR_NUMBERS * chance + 1
     if loss > far:
         yield warning(
             case.loss.name,
@@ -176,7 +179,7 @@ RULES = (
         ("before",),
         _shrink,
         (Threshold(SHRINK, "deviation over the batch, last by first", "ours, after Glorot and Bengio (2010)"),),
-        ("learning-rate-too-high", "vanishing-gradients", "learning-rate-too-low", "not-learning"),
+        ("vanishing-gradients", "learning-rate-too-low", "not-learning"),
         fresh=True,
     ),
     Rule(

@@ -370,7 +370,6 @@ RULES = (
         ("before",),
         _width,
         (Threshold(1, "outputs for each class or target", "the definition of the loss; NeuraLint (2021)"),),
-        ("label-wrong-kind",),
     ),
     Rule(
         "probabilities-before-logits",

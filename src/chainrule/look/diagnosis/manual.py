@@ -1,0 +1,46 @@
+"""The manual: a page for every rule, made from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chainrule.look.diagnosis.registry import Rule
+from chainrule.look.diagnosis.rules import ALL, FAMILIES
+
+_WHEN = {
+    ("before",): "before training, from data and network alone",
+    ("before", "during"): "before training, and again once there is a history",
+    ("during",): "from the history of a run",
+    ("after",): "from the history of a run, about how it ended",
+}
+
+
+def manual() -> str:
+    """All rules as Markdown, by family, in the order from causes to symptoms."""
+    parts = []
+    for family, rules in FAMILIES.items():
+        parts.append(f"## {family}\n")
+        parts += [page(rule) for rule in rules]
+    return "\n".join(parts)
+
+
+def page(rule: Rule) -> str:
+    """One rule as Markdown."""
+    return "\n".join(_lines(rule)) + "\n"
+
+
+def _lines(rule: Rule) -> Iterator[str]:
+    yield from (f"### {rule.name}", "", f"{rule.looks_for} {rule.why}", "")
+    yield f"Asked {_WHEN[rule.phases]}{', of a network that was not trained yet' if rule.fresh else ''}."
+    if rule.thresholds:
+        yield from ("", "| threshold | of what | source |", "| ---: | --- | --- |")
+        yield from (f"| {each.value:g} | {each.bounds} | {each.source} |" for each in rule.thresholds)
+    causes = [other.name for other in ALL if rule.name in other.explains]
+    if rule.explains:
+        yield from ("", f"Explains: {_links(rule.explains)}.")
+    if causes:
+        yield from ("", f"May come from: {_links(causes)}.")
+
+
+def _links(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(f"[{name}](#{name})" for name in names)
