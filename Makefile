@@ -8,8 +8,9 @@ demo: setup  ## train on built-in real data and leave a report to open
 	rm -rf runs/demo
 	$(BIN)/chainrule train digits --output runs/demo
 
-test: lint  ## lint, types, and the whole test suite
+test: lint  ## lint, types, and the whole test suite, the engine's tests on NumPy and on machine code
 	$(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n auto -q --executor compiled tests/engine
 
 fuzz: setup  ## 10,000 random programs, compiled, against the reference executor
 	$(BIN)/python scripts/fuzz.py

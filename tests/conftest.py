@@ -10,7 +10,6 @@ from hypothesis import settings
 import chainrule as cr
 from oracle import LIVE, Oracle, recorded_versions, versions
 
-
 settings.register_profile("no wall-clock time", deadline=None)
 settings.load_profile("no wall-clock time")
 
