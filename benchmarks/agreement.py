@@ -1,6 +1,6 @@
 """Do all compute the same? Losses are held to NumPy in float64; without agreement there is no table.
 
-The tolerance must let rounding pass and nothing else. Rounding was seen to move the losses of 50 steps by up to 2e-6
+The tolerance must let rounding pass and nothing else. Rounding was seen to move the losses of 50 steps by up to 2e-5
 (float32) or 1e-15 (float64) of the first loss; on other processors it may be more, as Adam divides by the size of a
 gradient, so that where it is near nothing a last bit can turn an update around. A learning rate that is wrong by one in
 a hundred moves them by 1e-3 and more. Between the two lies the tolerance, and `Agreement` makes sure of it: such a rate
@@ -16,8 +16,9 @@ from workloads import Array, Workload, data_of
 
 STEPS = 50
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
-# Its Adam adds epsilon at another place, which is felt where gradients are small.
-EXEMPT = {"scikit-learn": 2e-3}
+# Two have an Adam of another kind. tinygrad takes the powers of beta in float32, so that 1 - 0.999 has five digits;
+# scikit-learn adds epsilon to a root of squares that is not yet corrected, which is felt where gradients are small.
+LOOSER = {"tinygrad": 5e-4, "scikit-learn": 2e-3}
 WRONG_RATE = 1.01
 
 
@@ -46,7 +47,7 @@ class Agreement:
 
     def check(self, peer: str, losses: list[float]) -> float:
         """How far off the losses are; raises `DisagreementError` where that is too far."""
-        found, allowed = self.distance(losses), EXEMPT.get(peer, TOLERANCES[self.workload.dtype])
+        found, allowed = self.distance(losses), LOOSER.get(peer, TOLERANCES[self.workload.dtype])
         if len(losses) != STEPS or not found <= allowed:
             raise DisagreementError(
                 f"{self.workload.name}: the losses of {peer} are up to {found:.1e} off those of NumPy in float64; "

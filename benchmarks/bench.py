@@ -95,8 +95,8 @@ class _Chosen:
         self.workloads: list[Workload] = [by_name[name] for name in self._some(list(by_name))]
         self.plain = [workload for workload in self.workloads if workload in WORKLOADS[:3]]
         self.peers = self._some(names)
-        axes = [f"growth with {axis}" for axis in curves()]
-        self.axes = [axis.removeprefix("growth with ") for axis in self._some(axes)]
+        axes = [f"curve of {axis}" for axis in curves()]
+        self.axes = [axis.removeprefix("curve of ") for axis in self._some(axes)]
         unknown = [text for text in self.texts if text not in self.used]
         if unknown:
             known = "; ".join([*sections, *by_name, *names, *axes])

@@ -47,11 +47,11 @@ class Worker:
 
     def __init__(self, peer: str, threads: int, **variables: str) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
-        cores = sorted(os.sched_getaffinity(0))[-threads:]
+        self.cores = sorted(os.sched_getaffinity(0))[-threads:]
         self.peer, self.threads = peer, threads
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  it is closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, HERE / "worker.py", peer, *map(str, cores)],
+            [sys.executable, HERE / "worker.py", peer, *map(str, self.cores)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

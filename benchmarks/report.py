@@ -13,7 +13,8 @@ from peers import FUSED, OURS, PEERS, SCAN
 from training import MEMORY, PEAK, threads_in_words
 
 Found = dict[str, Any]
-BUSY = 0.05  # share of the processor's time that others took, from which on the report warns
+BUSY = 0.05  # share of the processor's time that others took, from which on a figure is not to be trusted
+UNSTEADY = 0.15  # half the width of the middle half, as a share of the median, from which on it is neither
 
 
 def written(found: Found) -> str:
@@ -26,6 +27,8 @@ def written(found: Found) -> str:
         "digits": _digits,
         "growth": _growth,
     }
+    for row in _measured(found):
+        row["disturbed"] = disturbed(row, found["about"]["clock"])
     parts = [_machine(found)]
     parts += [write(found[name]) for name, write in sections.items() if found.get(name)]
     return "\n\n".join(parts) + "\n"
@@ -58,6 +61,28 @@ def refused(found: Found) -> bool:
     return any("refused" in row for row in found.get("training", []))
 
 
+def disturbed(row: Found, clock: str) -> dict[str, str]:
+    """Which figures of a row were measured while something else went on, and why one thinks so.
+
+    A team of threads that waits for each other is slowed down far more than by the share that others took, so that a
+    ratio to it says nothing; and a limit measured then is too low.
+    """
+    found = {}
+    for name, sample in {**row["peers"], **row.get("limit_samples", {})}.items():
+        if clock == "wall" and sample["others"] > BUSY:
+            found[name] = f"others took {sample['others']:.0%}"
+        elif _spread(sample) > UNSTEADY:
+            found[name] = f"± {_spread(sample):.0%}"
+    own = row["peers"].get(OURS)
+    if own and PEAK in row.get("limits", {}) and row["operations"] / own["median"] > row["limits"][PEAK]:
+        found[PEAK] = "less than what was reached"
+    return found
+
+
+def _spread(sample: Found) -> float:
+    return float((sample["high"] - sample["low"]) / 2 / sample["median"])
+
+
 def _machine(found: Found) -> str:
     about = found["about"]
     lines = [
@@ -71,8 +96,8 @@ def _machine(found: Found) -> str:
     if taken:
         share = sorted(taken)[len(taken) // 2]
         lines.append(
-            f"Other programs took {share:.0%} of all processor time during the median measurement, "
-            f"{max(taken):.0%} at most."
+            f"Other programs took {share:.0%} of the cores' time during the median measurement, "
+            f"{max(taken):.0%} at most. A goal is not judged where a figure that it needs was disturbed."
         )
         if about["clock"] == "processor":
             lines.append("Times are those that the measured process itself computed: others do not count.")
@@ -106,6 +131,11 @@ def _training(rows: list[Found]) -> str:
             head = ["workload", *[f"{name}" for name in rivals], "GFLOP/s", "of peak", "of memory", "goals"]
             parts.append(f"How many times as long the others need as {OURS}, and how near it is to the limits.")
             parts.append(table(head, [[row["workload"], *_ratios(row, rivals), *_limits(row)] for row in some]))
+        parts += [
+            f"Disturbed: {row['workload']}: {', '.join(f'{name} ({why})' for name, why in row['disturbed'].items())}."
+            for row in some
+            if row["disturbed"]
+        ]
     reasons = dict.fromkeys(f"{peer}: {why}" for row in rows for peer, why in row["skipped"].items())
     parts += [f"Not measured: {reason}." for reason in reasons]
     parts.append(
@@ -123,8 +153,7 @@ def _times(row: Found, names: list[str], scale: float) -> list[str]:
         if peer is None:
             found.append("-")
             continue
-        spread = (peer["high"] - peer["low"]) / 2 / peer["median"]
-        found.append(f"{digits_of(scale * peer['median'])} ± {spread:.0%}")
+        found.append(f"{digits_of(scale * peer['median'])} ± {_spread(peer):.0%}")
     return found
 
 
@@ -150,13 +179,16 @@ def _limits(row: Found) -> list[str]:
 def _goals(row: Found, own: float, share: float) -> str:
     goal, peers = GOALS[row["workload"]], row["peers"]
     wanted = [
-        (f"{name} {least:g}×", peers[peer]["median"] / own >= least)
+        (f"{name} {least:g}×", {OURS, peer}, peers[peer]["median"] / own >= least)
         for name, peer, least in (("PyTorch", FUSED, goal.fused), ("scan", SCAN, goal.scan))
         if peer in peers
     ]
     if goal.peak is not None:
-        wanted.append((f"peak {goal.peak:.0%}", share >= goal.peak))
-    return ", ".join(f"{text} {_met(reached)}" for text, reached in wanted)
+        wanted.append((f"peak {goal.peak:.0%}", {OURS, PEAK}, share >= goal.peak))
+    return ", ".join(
+        f"{text} {'not judged' if row['disturbed'].keys() & needed else _met(reached)}"
+        for text, needed, reached in wanted
+    )
 
 
 def _met(reached: bool) -> str:

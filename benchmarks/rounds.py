@@ -33,7 +33,7 @@ class Sample:
     each
         Seconds of a step (or call), one figure a round.
     others
-        Which share of all processor time other programs took meanwhile, one figure a round.
+        Which share of its cores' time other programs took meanwhile, one figure a round.
     """
 
     each: list[float] = field(default_factory=list)
@@ -47,7 +47,8 @@ class Sample:
             "low": low,
             "high": high,
             "each": self.each,
-            "others": statistics.median(self.others),
+            # The system counts in hundredths of a second: a single round says little, and may even be negative.
+            "others": min(1.0, max(0.0, statistics.fmean(self.others))),
         }
 
 
@@ -64,18 +65,23 @@ def in_turns(workers: dict[str, Worker], turns: Turns) -> dict[str, Sample]:
     samples = {name: Sample() for name in workers}
     for number in range(turns.rounds + 1):
         for name, worker in workers.items():
-            before = _busy()
+            before = _busy(worker.cores)
             answer = worker.ask("measure", seconds=turns.seconds)
-            all_time = _busy() - before
+            all_time = _busy(worker.cores) - before
             if number:
-                foreign = max(0.0, all_time - answer["processor"]) / (answer["wall"] * (os.cpu_count() or 1))
+                foreign = (all_time - answer["processor"]) / (answer["wall"] * len(worker.cores))
                 samples[name].each.append(answer[turns.clock] / answer["steps"])
-                samples[name].others.append(min(foreign, 1.0))  # the system counts in hundredths of a second
+                samples[name].others.append(foreign)
     return samples
 
 
-def _busy() -> float:
-    """Seconds that all processors together have worked since the machine started, including what a host took away."""
+def _busy(cores: list[int]) -> float:
+    """Seconds that these cores have worked since the machine started, including what a host took away."""
+    ticks = 0
     with open("/proc/stat") as lines:
-        user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, next(lines).split()[1:9])
-    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+        for line in lines:
+            name, *figures = line.split()
+            if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
+                user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, figures[:8])
+                ticks += user + nice + system + interrupts + soft + stolen
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -61,7 +61,8 @@ def _row(
         say(f"  {turns.rounds} rounds")
         samples = in_turns({**ready, **{name: worker for name, (worker, _) in limits.items()}}, turns)
     peers = {peer: {**samples[peer].as_data(), "off": off[peer], "to_first_step": first[peer]} for peer in ready}
-    rates = {name: work / samples[name].as_data()["median"] for name, (_, work) in limits.items()}
+    # A limit is what was reached at best: a slower round tells of other programs, not of the machine.
+    rates = {name: work / min(samples[name].each) for name, (_, work) in limits.items()}
     return {
         "workload": workload.name,
         "threads": threads,
@@ -71,6 +72,7 @@ def _row(
         "peers": peers,
         "skipped": skipped,
         "limits": rates,
+        "limit_samples": {name: samples[name].as_data() for name in limits},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -43,8 +44,10 @@ def step(workload: Workload, state: Any, batch: Any) -> Any:
     parameters, means, squares, count = state
     loss, gradients = jax.value_and_grad(partial(loss_of, workload))(parameters, *batch)
     count = count + 1
-    correction = jnp.sqrt(1 - BETA2**count)
-    rate, epsilon = workload.rate * correction / (1 - BETA1**count), EPSILON * correction
+    # 1 - beta**count, which float32 would round to five digits where it is small.
+    first, second = (-jnp.expm1(count * math.log(beta)) for beta in (BETA1, BETA2))
+    correction = jnp.sqrt(second)
+    rate, epsilon = workload.rate * correction / first, EPSILON * correction
     means = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, means, gradients)
     squares = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, squares, gradients)
     update = lambda p, m, v: p - rate * m / (jnp.sqrt(v) + epsilon)  # noqa: E731  a formula

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +58,7 @@ class ByHand:
     def update(self, gradients: list[Array]) -> None:
         """Adam."""
         self.count += 1
-        correction = np.sqrt(1 - BETA2**self.count)
+        correction = math.sqrt(1 - BETA2**self.count)  # a number of Python, which leaves float32 arrays as they are
         rate, epsilon = self.rate * correction / (1 - BETA1**self.count), EPSILON * correction
         rows = zip(self.parameters, self.means, self.squares, gradients, strict=True)
         for parameter, mean, square, gradient in rows:
