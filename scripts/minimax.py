@@ -1,8 +1,8 @@
 """Derive the polynomials of the native mathematics: `python scripts/minimax.py` writes engine/coefficients.py anew.
 
-Each polynomial is the best in the sense of Chebyshev, found by the exchange algorithm of Remez (1934) in 60 digits with
-a weight that turns its error into a relative error of the function. Prints each polynomial's own largest error in
-units of 2^-24 (float32) or 2^-53 (float64). Needs mpmath, which comes with `make oracles`.
+Each polynomial, and each quotient of two, is the best in the sense of Chebyshev, found by the exchange algorithm of
+Remez (1934) in 60 digits with a weight that turns its error into a relative error of the function. Prints each one's
+own largest error in units of 2^-24 (float32) or 2^-53 (float64). Needs mpmath, which comes with `make oracles`.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,23 @@ PLACE = Path(__file__).parents[1] / "src" / "chainrule" / "engine" / "coefficien
 GRID = 1500  # points on which the extrema of the error are sought
 
 Function = Callable[[mpf], mpf]
+Degree = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A polynomial in t over [low, high] close to `target`, its error counted `weight` times."""
+    """A polynomial in t over [low, high] close to `target`, its error counted `weight` times.
+
+    Or a quotient of two, where the degree is a pair: of the upper one and of the lower one, which begins with 1.
+    """
 
     name: str
     target: Function
     weight: Function
     low: mpf
     high: mpf
-    single: int | None  # the degree for float32; None: it does not need this one
-    double: int | None  # and for float64
+    single: Degree | None  # the degree for float32; None: it does not need this one
+    double: Degree | None  # and for float64
 
 
 def expm1_rest(t: mpf) -> mpf:
@@ -98,7 +102,7 @@ WANTED = [
     Wanted("ATANH", atanh_rest, lambda z: z / 2, mpf(0), ((ROOT - 1) / (ROOT + 1)) ** 2, None, 6),
     Wanted("ERF", erf_rest, lambda z: 1 / (erf_rest(z) + 1), mpf(0), mpf(1), 6, 11),
     Wanted("SINH", sinh_rest, lambda z: z / (1 + z * sinh_rest(z)), mpf(0), mpf(1), None, 6),
-    Wanted("TANH", tanh_rest, lambda z: z / (1 + z * tanh_rest(z)), mpf(0), mpf("0.55") ** 2, 4, 9),
+    Wanted("TANH", tanh_rest, lambda z: z / (1 + z * tanh_rest(z)), mpf(0), mpf("0.68") ** 2, (1, 1), (2, 3)),
     Wanted("SIN", sin_rest, lambda z: z / (1 + z * sin_rest(z)), mpf(0), QUARTER**2, 2, 5),
     Wanted("COS", cos_rest, lambda z: z**2 / mp.cos(mp.sqrt(z)), mpf(0), QUARTER**2, 2, 5),
     Wanted("ATAN", atan_rest, lambda z: z, mpf(0), (mp.sqrt(2) - 1) ** 2 * mpf("1.0001"), None, 10),
@@ -114,20 +118,35 @@ SPLIT = {
 TAILS = {"single": (mpf(1), mpf(4), 7), "double": (mpf(1), mpf(6), 17)}
 
 
-def remez(target: Function, weight: Function, low: mpf, high: mpf, degree: int) -> tuple[list[mpf], mpf]:
-    """The best polynomial, lowest power first, and its largest weighted error."""
+def remez(target: Function, weight: Function, low: mpf, high: mpf, degree: Degree) -> tuple[list[list[mpf]], mpf]:
+    """The best polynomial, or the two of the best quotient, lowest power first, and the largest weighted error.
+
+    upper / lower - target = +-level / weight is not linear in what is sought: the level is multiplied by the lower
+    polynomial of the step before.
+    """
+    top, bottom = degree if isinstance(degree, tuple) else (degree, 0)
+    count = top + bottom + 2
     grid = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * i / (GRID - 1)) for i in range(GRID)]
     values, weights = [target(t) for t in grid], [abs(weight(t)) for t in grid]
-    chosen = [round((GRID - 1) * (i + 0.5) / (degree + 2)) for i in range(degree + 2)]
+    chosen = [round((GRID - 1) * (i + 0.5) / count) for i in range(count)]
+    below = [mpf(1)] * GRID
     for _ in range(40):
-        rows = [[grid[i] ** k for k in range(degree + 1)] + [(-1) ** j / weights[i]] for j, i in enumerate(chosen)]
+        rows = []
+        for j, i in enumerate(chosen):
+            powers = [grid[i] ** k for k in range(max(top, bottom) + 1)]
+            lowered = [-values[i] * power for power in powers[1 : bottom + 1]]
+            rows.append([*powers[: top + 1], *lowered, (-1) ** j * below[i] / weights[i]])
         *found, level = mp.lu_solve(mp.matrix(rows), mp.matrix([values[i] for i in chosen]))
-        errors = [w * (mp.polyval(found[::-1], t) - v) for t, v, w in zip(grid, values, weights, strict=True)]
+        upper, lower = found[: top + 1], [mpf(1), *found[top + 1 :]]
+        below = [mp.polyval(lower[::-1], t) for t in grid]
+        errors = [
+            w * (mp.polyval(upper[::-1], t) / b - v) for t, b, v, w in zip(grid, below, values, weights, strict=True)
+        ]
         largest = max(map(abs, errors))
         if largest < abs(level) * mpf("1.001"):
             break
-        chosen = extrema(errors, degree + 2)
-    return found, largest
+        chosen = extrema(errors, count)
+    return [upper, lower] if bottom else [upper], largest
 
 
 def extrema(errors: list[mpf], count: int) -> list[int]:
@@ -149,12 +168,13 @@ def extrema(errors: list[mpf], count: int) -> list[int]:
     return runs
 
 
-def line(name: str, coefficients: list[mpf], single: bool) -> str:
-    """The polynomial as Python."""
+def line(name: str, polynomials: list[list[mpf]], single: bool) -> str:
+    """The polynomial, or the pair of them, as Python."""
     kind = np.float32 if single else np.float64
     # Through a string of 40 digits: NumPy then rounds once.
-    written = [str(kind(mp.nstr(c, 40))) for c in coefficients]
-    return f"    ({name!r}, {'float32' if single else 'float64'}): ({', '.join(written)}),"
+    written = [f"({', '.join(str(kind(mp.nstr(c, 40))) for c in coefficients)})" for coefficients in polynomials]
+    value = written[0] if len(written) == 1 else f"({', '.join(written)})"
+    return f"    ({name!r}, {'float32' if single else 'float64'}): {value},"
 
 
 def parts(value: mpf, digits: tuple[int, ...]) -> tuple[float, ...]:
@@ -178,22 +198,24 @@ def split_lines() -> list[str]:
 
 
 def main() -> None:
-    lines = []
+    lines: list[str] = []
+    quotients: list[str] = []
     for wanted in WANTED:
         for single, degree in ((True, wanted.single), (False, wanted.double)):
             if degree is None:
                 continue
             found, error = remez(wanted.target, wanted.weight, wanted.low, wanted.high, degree)
             print(wanted.name, degree, mp.nstr(error * 2 ** (24 if single else 53), 3), flush=True)
-            lines.append(line(wanted.name, found, single))
+            (lines if len(found) == 1 else quotients).append(line(wanted.name, found, single))
     for kind, (low, high, degree) in TAILS.items():
         found, error = remez(lambda x: -mp.log(mp.erfc(x)), lambda x: mp.erfc(x) / mp.erf(x), low, high, degree)
         print("ERFC", degree, mp.nstr(error * 2 ** (24 if kind == "single" else 53), 3), flush=True)
         lines.append(line("ERFC", found, kind == "single"))
-    head = '"""Coefficients of polynomials, lowest power first; scripts/minimax.py wrote and explains them."""\n'
+    head = '"""Polynomials and quotients of two, lowest power first; scripts/minimax.py wrote and explains them."""\n'
     names = "from chainrule.engine.dtypes import DType, float32, float64\n"
-    table = "POLYNOMIALS: dict[tuple[str, DType], tuple[float, ...]] = {\n" + "\n".join([*lines, "}", *split_lines()])
-    PLACE.write_text(f"{head}\n{names}\n{table}\n")
+    table = ["POLYNOMIALS: dict[tuple[str, DType], tuple[float, ...]] = {", *lines, "}", ""]
+    table += ["QUOTIENTS: dict[tuple[str, DType], tuple[tuple[float, ...], tuple[float, ...]]] = {", *quotients, "}"]
+    PLACE.write_text("\n".join([head, names, *table, *split_lines(), ""]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Coefficients of polynomials, lowest power first; scripts/minimax.py wrote and explains them."""
+"""Polynomials and quotients of two, lowest power first; scripts/minimax.py wrote and explains them."""
 
 from chainrule.engine.dtypes import DType, float32, float64
 
@@ -49,19 +49,6 @@ POLYNOMIALS: dict[tuple[str, DType], tuple[float, ...]] = {
         2.505212313685123e-08,
         1.6057259759909506e-10,
         7.758749036693705e-13,
-    ),
-    ("TANH", float32): (-0.33333316, 0.13332586, -0.05385231, 0.021071674, -0.006274233),
-    ("TANH", float64): (
-        -0.33333333333332316,
-        0.1333333333316869,
-        -0.05396825387607261,
-        0.021869485974686454,
-        -0.008863194502906102,
-        0.0035917196899546287,
-        -0.0014532167262760107,
-        0.0005791369398429829,
-        -0.00021030229278921287,
-        5.1021413595418315e-05,
     ),
     ("SIN", float32): (-0.16666655, 0.00833216, -0.00019515217),
     ("SIN", float64): (
@@ -137,6 +124,14 @@ POLYNOMIALS: dict[tuple[str, DType], tuple[float, ...]] = {
         3.934481389902779e-09,
         -2.0450861460964022e-10,
         4.928942683420971e-12,
+    ),
+}
+
+QUOTIENTS: dict[tuple[str, DType], tuple[tuple[float, ...], tuple[float, ...]]] = {
+    ("TANH", float32): ((-0.33333293, -0.0015334792), (1.0, 0.4045831)),
+    ("TANH", float64): (
+        (-0.3333333333333331, -0.020493860057250457, -0.00019895940136296832),
+        (1.0, 0.4614815801717167, 0.02328474836851983, 0.00020629959129721669),
     ),
 }
 

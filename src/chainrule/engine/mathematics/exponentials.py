@@ -1,18 +1,20 @@
 """exp and what is made of it: expm1, sigmoid, tanh, sinh, cosh, erf.
 
 All begin with x = n log 2 + r, |r| <= log(2) / 2: e^r is a polynomial, 2^n is written into the bits of the exponent.
+Only tanh takes other borders, and a quotient of two polynomials.
 """
 
 from __future__ import annotations
 
 import math
 
-from chainrule.engine.coefficients import POLYNOMIALS, SPLITS
+from chainrule.engine.coefficients import POLYNOMIALS, QUOTIENTS, SPLITS
 from chainrule.engine.dtypes import float32
 from chainrule.engine.lanes import Bits, Lanes, fused, polynomial
 from chainrule.engine.mathematics.formats import format_of
 
 _LOG2_E = 1 / math.log(2)
+_TANH_TURN = 0.68  # below log 2, so that n is not -1 at 0
 
 
 def exp(x: Lanes) -> Lanes:
@@ -40,15 +42,27 @@ def sigmoid(x: Lanes) -> Lanes:
 
 
 def tanh(x: Lanes) -> Lanes:
-    """The hyperbolic tangent: an odd polynomial up to 0.55, where it is 1/2, from there on 1 - 2 / (e^(2|x|) + 1)."""
+    """The hyperbolic tangent: with |x| = n log 2 + h, it is (4^n e^2h - 1) / (4^n e^2h + 1).
+
+    e^2h is (lower + upper) / (lower - upper) for tanh h = upper / lower, two polynomials. Up to 0.68, n is 0, and h
+    and a small quotient are added. From there on, it is 1 less a quotient, with the same division.
+    """
     form = format_of(x)
-    size = abs(x)
-    square = size * size
-    near = fused(size * square, polynomial(square, POLYNOMIALS["TANH", x.kind.dtype]), size)
-    bits, _, r, _ = _reduced((size + size).at_most((form.digits + 4) * math.log(2)), form.bias - 1)
-    scale = (bits << form.digits).lanes()  # 2^(n - 1)
-    far = 1.0 - 1.0 / (fused(scale, _rest(r), scale) + 0.5)
-    return (size < 0.55).where(near, far).with_sign_of(x)
+    above, below = QUOTIENTS["TANH", x.kind.dtype]
+    size = abs(x).at_most((form.digits + 4) * math.log(2) / 2)  # there, the result is 1
+    shifted = fused(size - (_TANH_TURN - math.log(2) / 2), _LOG2_E, form.rounder + form.bias // 2)
+    n = shifted - (form.rounder + form.bias // 2)
+    # Where n is not 0, the result is so flat that the digits log 2 lacks here do not count.
+    h = fused(n, -math.log(2), size)
+    square = h * h
+    lower = polynomial(square, below)
+    rest = h * square * polynomial(square, above)  # tanh h = h + rest / lower
+    upper = fused(h, lower, rest)
+    less = upper - lower
+    half = (shifted.bits() << (form.digits + 1)).lanes()  # 4^n / 2
+    near = n.equals(0.0)
+    whole = fused(half, upper + lower, less * -0.5)  # `lower` where n is 0
+    return _signed(near.where(h, 1.0) + near.where(rest, less) / whole, x)
 
 
 def cosh(x: Lanes) -> Lanes:
@@ -74,6 +88,11 @@ def erf(x: Lanes) -> Lanes:
     # There, the result is 1 to the last bit.
     far = polynomial(size.at_most(4.0 if dtype == float32 else 6.0), POLYNOMIALS["ERFC", dtype])
     return (size < 1.0).where(near, -_decay_less_one(-far)).with_sign_of(x)
+
+
+def _signed(size: Lanes, x: Lanes) -> Lanes:
+    """`size`, which is not below 0, with the sign of x; a sign to take away first costs one instruction more."""
+    return (size.bits() | (x.bits() & -(1 << format_of(x).top))).lanes()
 
 
 def _power(x: Lanes, *, halved: bool = False, below_zero: bool = False) -> Lanes:
