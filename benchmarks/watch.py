@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def microseconds(every: int | None, epochs: int, now: Callable[[], float]) -> li
     y = rng.integers(0, SIZES[-1], len(X))
     cr.random.seed(0)
     layers = [nn.Dense(SIZES[0], SIZES[1])]
-    for before, after in zip(SIZES[1:], SIZES[2:], strict=False):
+    for before, after in pairwise(SIZES[1:]):
         layers += [nn.ReLU(), nn.Dense(before, after)]
     clock = Clock(now)
     watchers = [clock] if every is None else [cr.look.Watch(every), clock]

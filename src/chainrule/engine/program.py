@@ -16,13 +16,12 @@ import numpy as np
 from chainrule.engine.budget import Memory, memory_of, require_room
 from chainrule.engine.emit import STEP, Module
 from chainrule.engine.fuse import fuse, owned
-from chainrule.engine.graph import Graph
 from chainrule.engine.listing import Kernels
 from chainrule.engine.memory import Plan, ordered, plan
 from chainrule.engine.native import Native, optimised_text
 from chainrule.engine.profile import Profile, profile
 from chainrule.engine.run import Run, Signature, Stop, address_of
-from chainrule.engine.show import graph_text, node_names
+from chainrule.engine.show import ShownGraph, graph_text, node_names
 from chainrule.engine.simplify import simplify
 from chainrule.engine.target import Target, host
 from chainrule.engine.team import team
@@ -46,7 +45,7 @@ class Program:
     Attributes
     ----------
     graph
-        The simplified graph.
+        The simplified graph; `print` writes it out.
     kernels
         What is computed together, in the order of the step; `print` lists them.
     plan
@@ -61,7 +60,7 @@ class Program:
 
     def __init__(self, traced: Traced, target: Target | None = None) -> None:
         self.traced, self.target = traced, target or host()
-        self.graph: Graph = owned(simplify(traced.graph))
+        self.graph = ShownGraph.showing(owned(simplify(traced.graph)))
         inputs = dict(zip(traced.reads, self.graph.inputs[traced.arguments :], strict=True))
         results = len(self.graph.outputs) - len(traced.writes)
         states = [inputs[state] for state in traced.writes]

@@ -4,6 +4,8 @@ A line says what the node is called, what makes it, its data type and shape, the
 the backward pass the forward node whose gradient it belongs to.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 
@@ -34,6 +36,20 @@ def graph_text(graph: Graph) -> str:
         for name, made, kind, belongs in rows
     ]
     return "\n".join([*lines, f"return {', '.join(names[node] for node in graph.outputs)}"])
+
+
+class ShownGraph(Graph):
+    """A graph whose `print` is its text."""
+
+    __slots__ = ()
+
+    @classmethod
+    def showing(cls, graph: Graph) -> ShownGraph:
+        """The same graph."""
+        return cls(graph.inputs, graph.outputs, graph.nodes)
+
+    def __str__(self) -> str:
+        return graph_text(self)
 
 
 def node_names(graph: Graph) -> dict[Node, str]:

@@ -95,7 +95,8 @@ class Dense(Module):
         inputs = self.weight.shape[0]
         if not x.ndim or x.shape[-1] != inputs:
             fits_flat = x.ndim > 2 and math.prod(x.shape[1:]) == inputs
-            hint = " Flatten first: nn.Flatten()." if fits_flat else ""
+            layer = f"nn.Dense({x.shape[-1] if x.ndim else 1}, {self.weight.shape[1]})"
+            hint = " Flatten first: nn.Flatten()." if fits_flat else f" Make the layer {layer}, or give it {inputs}."
             raise ShapeError(f"{self.label()} expects (…, {inputs}) but got {x.shape}.{hint}")
         y = x @ self.weight
         if self.bias is not None:
