@@ -210,7 +210,7 @@ def test_batch_normalisation_of_one_row_is_refused_in_training_only() -> None:
 )
 def test_a_layer_says_which_shape_it_expects(layer: nn.Module, expected: str) -> None:
     name = type(layer).__name__
-    with pytest.raises(cr.ShapeError, match=rf'{name} "0" expects \(…, {expected}\) but got \(5, 4\)\.$'):
+    with pytest.raises(cr.ShapeError, match=rf'{name} "0" expects \(…, {expected}\) but got \(5, 4\)\.'):
         nn.Sequential(layer)(np.ones((5, 4), np.float32))
     with pytest.raises(cr.ShapeError, match=r"but got \(\)"):
         nn.Sequential(layer)(1.0)

@@ -106,7 +106,8 @@ class Progress(Callback):
         ordered = dict(sorted(row.items(), key=lambda figure: not figure[0].endswith("loss")))
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(
-            f"epoch {trainer.epoch if trainer.history.stopped else min(trainer.epoch + 1, trainer.epochs)}/{trainer.epochs} ",
+            shown = trainer.epoch if trainer.history.stopped else min(trainer.epoch + 1, trainer.epochs)
+            text.append(f"epoch {shown}/{trainer.epochs} ", "bold")
             "bold",
         )
         text.append(sparkline(losses, 12), "dark_orange")
