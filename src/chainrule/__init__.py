@@ -193,6 +193,7 @@ from chainrule.errors import DataError as DataError
 from chainrule.errors import DTypeError as DTypeError
 from chainrule.errors import FileFormatError as FileFormatError
 from chainrule.errors import GradientError as GradientError
+from chainrule.errors import NonFiniteError as NonFiniteError
 from chainrule.errors import ResourceError as ResourceError
 from chainrule.errors import ShapeError as ShapeError
 from chainrule.errors import TraceError as TraceError

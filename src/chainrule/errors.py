@@ -10,6 +10,7 @@ ChainruleError
  ├─ TraceError        something that a traced function cannot do
  ├─ ResourceError     a program that needs more memory than there is
  └─ TrainingError     training that cannot go on
+     └─ NonFiniteError    a loss, gradient or parameter became infinite or NaN
 
 A message says what happened, where, what was expected, and what to do. The command line prints it as one sentence.
 """
@@ -53,3 +54,19 @@ class ResourceError(ChainruleError):
 
 class TrainingError(ChainruleError):
     """Training that cannot go on."""
+
+
+class NonFiniteError(TrainingError):
+    """A loss, a gradient or a parameter that became infinite or NaN.
+
+    Attributes
+    ----------
+    culprit
+        The op that made the first such number, with its layer, phase, example and inputs; None if it is not known.
+    step, epoch
+        Of the step that went wrong, both from 1.
+    """
+
+    def __init__(self, message: str, culprit: object = None, step: int = 0, epoch: int = 0) -> None:
+        super().__init__(message)
+        self.culprit, self.step, self.epoch = culprit, step, epoch

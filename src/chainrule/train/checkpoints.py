@@ -6,6 +6,7 @@ the epoch under way has come.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def save_checkpoint(path: str | Path, trainer: Trainer) -> None:
     metadata = {
         "format": FORMAT,
         "version": VERSION,
-        "history": History(trainer.history.epochs[: trainer.epoch], watched=trainer.history.watched).to_jsonl(),
+        "history": replace(trainer.history, epochs=trainer.history.epochs[: trainer.epoch]).to_jsonl(),
         "run": _run(trainer),
         "epoch": trainer.epoch,
     }

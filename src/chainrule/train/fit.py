@@ -56,6 +56,7 @@ def fit(
     sample_weights: Any = None,
     resume: str | Path | None = None,
     compile: bool = True,
+    on_nan: str = "raise",
 ) -> History:
     """Train a network: for each batch guess, measure the error, send it back, correct.
 
@@ -94,6 +95,9 @@ def fit(
     compile
         Whether to make machine code of the whole step and run many steps in one call (arrays only, not iterables of
         batches). Without it each step runs on NumPy; results then differ by rounding. Default yes.
+    on_nan
+        What to do with a step that makes a loss, a gradient or a parameter infinite or NaN: `"raise"`, the default,
+        stops; `"skip"` goes on as if its batch had not been there, and notes it in `history.skipped`.
 
     Returns
     -------
@@ -104,8 +108,10 @@ def fit(
     ------
     DataError, ArgumentError, ShapeError
         If the data or an argument do not fit, before the first step.
-    TrainingError
-        If a loss or a gradient becomes infinite or NaN; the network is then as it was before that step.
+    NonFiniteError
+        If a loss, a gradient or a parameter becomes infinite or NaN; the network is then as it was before that step.
+        It names the op, the layer, the phase and the example with which it began. With `on_nan="skip"` only after 20
+        such steps in a row.
 
     Examples
     --------
@@ -117,6 +123,8 @@ def fit(
     (3, 'epochs')
     """
     _check_numbers(epochs=(epochs, 1), batch_size=(batch_size, 1), seed=(seed, 0))
+    if on_nan not in ("raise", "skip"):
+        raise ArgumentError(f'on_nan must be "raise" or "skip", but is {on_nan!r}.')
     if not net.parameters():
         raise ArgumentError(f"{type(net).__name__} has no parameters, so there is nothing to learn.")
     chosen, dtype = get_loss(loss), net_dtype(net)
@@ -137,7 +145,17 @@ def fit(
     rule = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
     watchers = _watchers(callbacks, patience, progress)
     trainer = Trainer(
-        net, rule, chosen.function, [get_metric(m) for m in metrics], watchers, source, held_out, epochs, seed, compile
+        net,
+        rule,
+        chosen.function,
+        [get_metric(m) for m in metrics],
+        watchers,
+        source,
+        held_out,
+        epochs,
+        seed,
+        compile,
+        skips_bad_steps=on_nan == "skip",
     )
     if resume is not None and Path(resume).exists():
         load_checkpoint(resume, trainer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,15 @@ from chainrule.errors import ArgumentError, DataError
 from chainrule.train.watched import Glance, Watched
 
 Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A step that was left out because it made something infinite or NaN: its number and epoch (from 1), and why."""
+
+    step: int
+    epoch: int
+    why: str
 
 
 @dataclass
@@ -30,6 +39,8 @@ class History:
         Why the run ended: "epochs", "early stopping", "interrupted" or "failed"; `""` while it runs.
     watched
         What `cr.look.Watch` saw of every layer.
+    skipped
+        The steps that `fit(..., on_nan="skip")` left out.
 
     Examples
     --------
@@ -41,6 +52,7 @@ class History:
     epochs: list[Row] = field(default_factory=list)
     stopped: str = ""
     watched: Watched = field(default_factory=Watched)
+    skipped: list[Skipped] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -79,12 +91,14 @@ class History:
     def to_jsonl(self) -> str:
         """One JSON object a line; what is infinite or NaN, which JSON does not have, is null.
 
-        First the epochs, then each step that was watched, as `{"watched": {...}}`.
+        First the epochs, then each step that was watched, as `{"watched": {...}}`, then each that was left out, as
+        `{"skipped": {...}}`.
         """
         rows: list[dict[str, Any]] = [
             {name: value if math.isfinite(value) else None for name, value in row.items()} for row in self.epochs
         ]
         rows += [{"watched": glance.to_dict()} for glance in self.watched]
+        rows += [{"skipped": asdict(step)} for step in self.skipped]
         return "".join(json.dumps(row) + "\n" for row in rows)
 
     @staticmethod
@@ -98,6 +112,7 @@ class History:
         """
         rows: list[Row] = []
         watched: list[Glance] = []
+        skipped: list[Skipped] = []
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 row = json.loads(line)
@@ -106,10 +121,13 @@ class History:
             if isinstance(row, dict) and set(row) == {"watched"}:
                 watched.append(Glance.from_dict(row["watched"], f"{source}, line {number}"))
                 continue
+            if isinstance(row, dict) and set(row) == {"skipped"}:
+                skipped.append(_skipped(row["skipped"], f"{source}, line {number}"))
+                continue
             if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
                 raise DataError(f"{source}, line {number}: expected an object of numbers.")
             rows.append({name: math.nan if value is None else value for name, value in row.items()})
-        return History(rows, watched=Watched(watched))
+        return History(rows, watched=Watched(watched), skipped=skipped)
 
     def __repr__(self) -> str:
         if not self.epochs:
@@ -117,3 +135,10 @@ class History:
         last = self.epochs[-1]
         figures = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("epoch", "seconds", "steps"))
         return f"History({len(self)} epochs, stopped by {self.stopped or 'nothing yet'}; last: {figures})"
+
+
+def _skipped(found: Any, source: str) -> Skipped:
+    try:
+        return Skipped(int(found["step"]), int(found["epoch"]), str(found["why"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{source}: this is not a step that was left out ({error}).") from error

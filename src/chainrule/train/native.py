@@ -1,15 +1,15 @@
 """Epochs at native speed: slices of many steps in one call, and what to do when one of them goes wrong.
 
 The compiled step looks for nothing on its way. A loss or a parameter that is not finite is found after a slice; then
-the run goes back to the states it last kept, makes the steps again one by one, and lets the reference executor name
-what went wrong in the first bad one.
+the run goes back to the states it last kept, makes the steps again one by one, and has the first bad one named, node by
+node on the reference executor. It ends there, or goes on without that step.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ Array = np.ndarray[Any, Any]
 SLICE = 0.05  # seconds of steps in one native call
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
 _SHARE = 0.02  # of the time may go into keeping states
+BAD = "the loss or a parameter became infinite or NaN"
 _LARGEST = 2**28  # bytes of states that are kept; above that a failed run cannot go back
 
 
@@ -53,6 +54,8 @@ class NativeSteps:
 
     def epoch(self, source: ShuffledRows) -> Iterator[None]:
         """Learn from the batches of the epoch under way that are left; stops after each slice."""
+        if hasattr(self.trainer.optimizer.learning_rate, "observe"):
+            self.kept.forget()  # the schedule may have changed since, so that older steps could not be made again
         arrays = self._gatherable(source.rows.arrays)
         waiting: list[Array] = []
         is_due = False
@@ -69,7 +72,7 @@ class NativeSteps:
             is_due = due
         if waiting:
             self._slice(arrays, np.stack(waiting), is_due)
-            self._require_finite(arrays)
+            self._require_finite(arrays, waiting[-1])
             yield
 
     def _length(self) -> int:
@@ -92,27 +95,42 @@ class NativeSteps:
         return self.trainer.probe is not None and self.trainer.probe.is_due(step)
 
     def _slice(self, arrays: tuple[Array, ...], rows: Array, watched: bool) -> None:
-        """Make the steps of one slice and count them."""
-        rows = self._without_weightless(arrays, rows)
-        if not len(rows):
-            return
-        program = self._program(arrays, rows, watched)
-        self.kept.before(program, rows)
-        began = time.perf_counter()
-        losses, *rest_of_results = program.loop(arrays, rows)
-        self.seconds, self.last = (time.perf_counter() - began) / len(rows), max(self.last, len(rows))
-        if not np.isfinite(losses).all():
-            self._explain_failure(arrays, uncounted=len(rows))
-        count = 1 if self.trainer.metrics else 0
-        guesses, figures = rest_of_results[:count], rest_of_results[count:]
-        for number, chosen in enumerate(rows):
-            rest = tuple(array[chosen] for array in arrays[1:]) if guesses or len(arrays) > 2 else ()
-            weight = float(np.sum(rest[1], dtype=np.float64)) if len(arrays) > 2 else float(len(chosen))
-            answers = guesses[0][number] if guesses else None
-            self.trainer.count(float(losses[number]), weight, len(chosen), answers, rest)
-            if watched and self.trainer.probe is not None:
-                measured = [figure[number] for figure in figures]
-                self.trainer.probe.note(self.trainer, self.trainer.steps, float(losses[number]), measured)
+        """Make the steps of one slice and count them; rows that weigh nothing teach nothing, and are only counted."""
+        teaches = np.asarray(arrays[2][rows].any(axis=1) if len(arrays) > 2 else np.ones(len(rows), bool))
+        batches = self.trainer.part.batches + np.flatnonzero(teaches)
+        made = rows[teaches]
+        results: list[Array] = []
+        if len(made):
+            program = self._program(arrays, made, watched)
+            self.kept.before(program, batches, made)
+            began = time.perf_counter()
+            results = program.loop(arrays, made)
+            self.seconds, self.last = (time.perf_counter() - began) / len(made), max(self.last, len(made))
+            if not np.isfinite(results[0]).all():
+                self._go_back(arrays, uncounted=len(made))
+        is_bad = bool(len(made)) and not np.isfinite(results[0]).all()
+        each = iter(zip(*results, strict=True))
+        for chosen, counts in zip(rows, teaches, strict=True):
+            if not counts:
+                self.trainer.count(float("nan"), 0.0, len(chosen), None, ())
+                continue
+            found = self._carefully(arrays, chosen, watched) if is_bad else next(each)
+            if found is None:
+                self._went_wrong(arrays, chosen)
+            else:
+                self._count(arrays, chosen, found, watched)
+        if is_bad:
+            self.kept.take(program)
+
+    def _count(self, arrays: tuple[Array, ...], chosen: Array, results: Sequence[Array], watched: bool) -> None:
+        """Tell the trainer of a step that was made, and of what was measured in it."""
+        loss, *others = results
+        guesses = others.pop(0) if self.trainer.metrics else None
+        rest = tuple(array[chosen] for array in arrays[1:]) if guesses is not None or len(arrays) > 2 else ()
+        weight = float(np.sum(rest[1], dtype=np.float64)) if len(arrays) > 2 else float(len(chosen))
+        self.trainer.count(float(loss), weight, len(chosen), guesses, rest)
+        if watched and self.trainer.probe is not None:
+            self.trainer.probe.note(self.trainer, self.trainer.steps, float(loss), others)
 
     def _program(self, arrays: tuple[Array, ...], rows: Array, watched: bool = False) -> Program:
         dtype = net_dtype(self.trainer.net)
@@ -122,40 +140,46 @@ class NativeSteps:
         except TraceError as error:
             raise TraceError(f"{error} Or train with compile=False, which runs every step on NumPy.") from error
 
-    def _without_weightless(self, arrays: tuple[Array, ...], rows: Array) -> Array:
-        """Rows that weigh nothing teach nothing: such batches are only counted."""
-        if len(arrays) < 3:
-            return rows
-        teaches = arrays[2][rows].any(axis=1)
-        for _ in range(int((~teaches).sum())):
-            self.trainer.count(float("nan"), 0.0, rows.shape[1], None, ())
-        return rows[teaches]
-
     # --- When something is not finite ---
 
-    def _require_finite(self, arrays: tuple[Array, ...]) -> None:
-        """At the end of an epoch, before anybody uses the parameters: are they numbers?"""
-        if not _is_sound(self.trainer.net.parameters()):
-            self._explain_failure(arrays)
+    def _learned_by(self, program: Program) -> list[State]:
+        """What an update writes: parameters, and what the optimizer remembers. An infinite moment stays unseen else."""
+        own = {state for _, state in self.trainer.net.named_states()}
+        return [state for state in program.traced.writes if state not in own]
 
-    def _explain_failure(self, arrays: tuple[Array, ...], uncounted: int = 0) -> None:
-        """Go back, make the steps again one by one up to the first bad one, and let the reference executor name it."""
-        trainer = self.trainer
-        trainer.part.batches += uncounted - sum(map(len, self.kept.since))  # the steps of the epoch until the states
+    def _require_finite(self, arrays: tuple[Array, ...], chosen: Array) -> None:
+        """At the end of an epoch, before anybody uses the parameters: are they numbers?"""
+        if not _is_sound(self._learned_by(self._program(arrays, chosen[None]))):
+            self._go_back(arrays)
+
+    def _go_back(self, arrays: tuple[Array, ...], uncounted: int = 0) -> None:
+        """Go back to the states that were kept, and make the steps since then again, each looked at.
+
+        The last `uncounted` of them are left to be made. A bad one ends the run, or is left out.
+        """
+        trainer, batches = self.trainer, self.trainer.part.batches
         if not self.kept.restore():
-            raise trainer.failure("the loss or a parameter became infinite or NaN")
-        for row in np.concatenate(self.kept.since):
-            program = self._program(arrays, row[None])
-            before = _Kept()
-            before.take(program)
-            (loss, *_) = program.loop(arrays, row[None])
-            if not np.isfinite(loss).all() or not _is_sound(trainer.net.parameters()):
-                before.restore()
-                trainer.one_step(tuple(array[row] for array in arrays))
-                before.restore()
-                break
-            trainer.part.batches += 1
-        raise trainer.failure("the loss or a parameter became infinite or NaN")
+            raise trainer.failure(BAD)
+        since = [step for slice_ in self.kept.since for step in zip(*slice_, strict=True)]
+        for batch, chosen in since[: len(since) - uncounted]:
+            if self._carefully(arrays, chosen, False) is None:
+                trainer.part.batches = int(batch)
+                self._went_wrong(arrays, chosen)
+                trainer.part.batches = batches
+
+    def _carefully(self, arrays: tuple[Array, ...], chosen: Array, watched: bool) -> list[Array] | None:
+        """One step alone: its results, or None, and nothing changed, if something became infinite or NaN."""
+        program = self._program(arrays, chosen[None], watched)
+        before = _Kept()
+        before.take(program)
+        results = program.loop(arrays, chosen[None])
+        if np.isfinite(results[0]).all() and _is_sound(self._learned_by(program)):
+            return [result[0] for result in results]
+        before.restore()
+        return None
+
+    def _went_wrong(self, arrays: tuple[Array, ...], chosen: Array) -> None:
+        self.trainer.went_wrong(BAD, tuple(array[chosen] for array in arrays), chosen)
 
 
 def _is_sound(states: Iterable[State]) -> bool:
@@ -163,19 +187,23 @@ def _is_sound(states: Iterable[State]) -> bool:
 
 
 class _Kept:
-    """The states as they were, and the rows of the steps made since."""
+    """The states as they were, and the steps made since: their numbers in the epoch and their rows, by slices."""
 
     def __init__(self) -> None:
         self.states: list[tuple[State, Array]] = []
-        self.since: list[Array] = []
+        self.since: list[tuple[Array, Array]] = []
         self.cost = 0.0  # seconds that keeping them took
         self.at = 0.0
 
-    def before(self, program: Program, rows: Array) -> None:
+    def before(self, program: Program, batches: Array, rows: Array) -> None:
         """Note that a slice is about to be made; keep the states anew where that costs little beside the steps."""
         if not self.states or time.perf_counter() - self.at > self.cost / _SHARE:
             self.take(program)
-        self.since.append(rows)
+        self.since.append((batches, rows))
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self.states, self.since = [], []
 
     def take(self, program: Program) -> None:
         """Keep the states that the program assigns, unless they are not sound any more or too large."""

@@ -17,8 +17,9 @@ from chainrule.engine.compile import Compiled, compile
 from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import DType, float32
 from chainrule.engine.functions import reshape
+from chainrule.engine.state import Parameter
 from chainrule.engine.tensor import Tensor, asarray
-from chainrule.errors import TraceError, TrainingError
+from chainrule.errors import NonFiniteError, TraceError
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 
@@ -53,15 +54,17 @@ def train_step(
 
     Raises
     ------
-    TrainingError
-        If the loss or a gradient is not finite; the parameters then stay as they were.
+    NonFiniteError
+        If the loss, a gradient or a parameter is not finite; in the last case the parameters have moved by then.
     """
     guesses = _guesses(net, x, measurement)
     error = measured(loss, guesses, y, weights)
     _require_finite_loss(error)
     gradients = backpropagate(error)
     _require_finite_gradients(gradients)
-    return guesses, error, _update(optimizer, gradients, measurement)
+    figures = _update(optimizer, gradients, measurement)
+    _require_finite_states(gradients, optimizer)
+    return guesses, error, figures
 
 
 def compiled_step(
@@ -125,13 +128,22 @@ def fitting(y: Tensor, guesses: Tensor) -> Tensor:
 def _require_finite_loss(error: Tensor) -> None:
     values = np.asarray(error)
     if not np.isfinite(values).all():
-        raise TrainingError(f"the loss became {values if values.ndim else values.item()}")
+        raise NonFiniteError(f"the loss became {values if values.ndim else values.item()}")
 
 
 def _require_finite_gradients(gradients: Gradients) -> None:
     for parameter, gradient in gradients.items():
         if not np.isfinite(np.asarray(gradient)).all():
-            raise TrainingError(f'the gradient of "{parameter.name}" became infinite or NaN')
+            raise NonFiniteError(f'the gradient of "{parameter.name}" became infinite or NaN')
+
+
+def _require_finite_states(moved: Iterable[Parameter], optimizer: Optimizer) -> None:
+    """What the update wrote: a moment that is infinite would hold its parameter still for ever, unseen."""
+    values = {parameter.name: parameter.value for parameter in moved}
+    values |= {name: array for name, array in optimizer.arrays().items() if not name.startswith("schedule.")}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise NonFiniteError(f'"{name}" became infinite or NaN')
 
 
 def net_dtype(net: Module) -> DType:

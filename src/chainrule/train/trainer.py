@@ -14,17 +14,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from chainrule.engine import random
-from chainrule.errors import ArgumentError, DataError, TrainingError
+from chainrule.errors import ArgumentError, DataError, NonFiniteError
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 from chainrule.train.evaluation import measure, scores
-from chainrule.train.history import History, Row
+from chainrule.train.history import History, Row, Skipped
 from chainrule.train.inputs import BatchSource, Rows, ShuffledRows
 from chainrule.train.metrics import Metric
 from chainrule.train.native import NativeSteps
+from chainrule.train.nonfinite import Culprit, culprit_of
 from chainrule.train.steps import LossFunction, Measurement, as_input, modes_kept, net_dtype, train_step
 
 Array = np.ndarray[Any, Any]
+_MOST_SKIPPED = 20  # bad steps in a row that are left out; more of them are no accident
 
 
 class Probe(Protocol):
@@ -115,6 +117,8 @@ class Trainer:
         The epoch under way: its batches so far, its loss so far.
     batch_loss, rows_seen
         The loss of the last step, and the rows learned from since the start.
+    skips_bad_steps
+        Whether a step that makes something infinite or NaN is left out, rather than ending the run.
     interrupted
         Set it to end the run after the step under way, as Ctrl-C does.
     """
@@ -131,6 +135,7 @@ class Trainer:
         epochs: int,
         seed: int,
         compile: bool = True,
+        skips_bad_steps: bool = False,
     ) -> None:
         self.net, self.optimizer, self.loss = net, optimizer, loss
         self.metrics, self.callbacks = tuple(metrics), tuple(callbacks)
@@ -142,6 +147,8 @@ class Trainer:
         self.batch_loss = math.nan
         self.rows_seen = 0
         self.interrupted = False
+        self.skips_bad_steps = skips_bad_steps
+        self._skipped_in_a_row = 0
         self._reason = ""
         self.probe = _the_probe(self.callbacks)
         self._native = NativeSteps(self) if compile else None
@@ -239,6 +246,7 @@ class Trainer:
         """Note a step that was made: its loss, the weight and number of its rows, and for the metrics its answers."""
         self.part.batches += 1
         self.rows_seen += rows
+        self._skipped_in_a_row = 0
         if weight:
             self.batch_loss = error
             self.part.loss_sum += error * weight
@@ -255,27 +263,65 @@ class Trainer:
         if not weight:
             self.count(math.nan, 0.0, len(batch[0]), None, ())
             return  # rows that weigh nothing teach nothing
-        states = [*(state for _, state in self.net.named_states()), random.default().counter]
-        before = [(state, state.value) for state in states]
         probe = self.probe if self.probe is not None and self.probe.is_due(self.steps + 1) else None
         look = None if probe is None else probe.measurement(self)
+        before = _Before(self.net, self.optimizer)
         try:
             answers, error, figures = train_step(self.net, self.loss, self.optimizer, x, y, weights, look)
-        except TrainingError as cause:
-            for state, value in before:  # a batch norm has seen the bad batch by now
-                state.assign(value)
-            raise self.failure(str(cause)) from None
+        except NonFiniteError as cause:
+            before.restore()  # a batch norm has seen the bad batch by now
+            self.went_wrong(str(cause), batch, self._rows_of_next())
+            return
         self.count(error.item(), weight, len(batch[0]), np.asarray(answers) if self.metrics else None, batch[1:])
         if probe is not None:
             probe.note(self, self.steps, error.item(), [np.asarray(figure) for figure in figures])
 
-    def failure(self, cause: str) -> TrainingError:
+    def _rows_of_next(self) -> Array | None:
+        """The numbers of the rows of the step that is about to be counted, where they have numbers."""
+        if not isinstance(self.source, ShuffledRows):
+            return None
+        return next(self.source.numbers(self.epoch, skip=self.part.batches), None)
+
+    def went_wrong(self, cause: str, batch: tuple[Array, ...], rows: Array | None) -> None:
+        """The step after those that were counted made something infinite or NaN; all states are as before it.
+
+        Raises
+        ------
+        NonFiniteError
+            Unless such steps are to be left out; then it is noted in the history and counted without a loss.
+        """
+        dtype = net_dtype(self.net)
+        tensors = [as_input(array, dtype) for array in batch]
+        found = culprit_of(self.net, self.loss, self.optimizer, tensors, rows)
+        cause = cause if found is None else found.result
+        failure = self.failure(cause, found)
+        self._skipped_in_a_row += 1
+        if not self.skips_bad_steps:
+            raise failure
+        if self._skipped_in_a_row > _MOST_SKIPPED:
+            raise NonFiniteError(
+                f"{_MOST_SKIPPED} steps in a row were left out; this cannot go on. {failure}", found, *self._now()
+            )
+        step, epoch = self._now()
+        self.history.skipped.append(Skipped(step, epoch, cause if found is None else f"{cause}. {found}"))
+        self.part.batches += 1
+        self.rows_seen += len(batch[0])
+
+    def _now(self) -> tuple[int, int]:
+        """The numbers of the step after those that were counted, and of its epoch, from 1."""
+        return self.steps + 1, self.epoch + 1
+
+    def failure(self, cause: str, found: Culprit | None = None) -> NonFiniteError:
         """What to raise when the step after those that were counted went wrong."""
-        return TrainingError(
-            f"{cause} in epoch {self.epoch + 1}, step {self.part.batches + 1}, so training stopped there; the network "
-            "is as it was before this step. Try a smaller learning rate or clip_global_norm=1.0 in the optimizer, "
-            "and look for extreme values in the data."
+        what = (
+            "Try a smaller learning rate or clip_global_norm=1.0 in the optimizer, and look for extreme values in the "
+            "data."
         )
+        message = (
+            f"{cause} in epoch {self.epoch + 1}, step {self.part.batches + 1}, so training stopped there; the network "
+            f"is as it was before this step. {what if found is None else found}"
+        )
+        return NonFiniteError(message, found, *self._now())
 
     def tell(self, moment: str) -> None:
         """Call a hook of every callback."""
@@ -290,3 +336,18 @@ def _the_probe(callbacks: Sequence[Callback]) -> Probe | None:
         names = " and ".join(type(probe).__name__ for probe in probes)
         raise ArgumentError(f"callbacks: only one may look into the steps of a run, but {names} would; keep one.")
     return probes[0] if probes else None
+
+
+class _Before:
+    """Everything that an eager step may change, as it was."""
+
+    def __init__(self, net: Module, optimizer: Optimizer) -> None:
+        states = [*net.parameters(), *(state for _, state in net.named_states()), random.default().counter]
+        self.values = [(state, state.value) for state in states]
+        self.net, self.optimizer, self.remembered = net, optimizer, optimizer.arrays()
+
+    def restore(self) -> None:
+        """Put it back."""
+        for state, value in self.values:
+            state.assign(value)
+        self.optimizer.load_arrays(self.remembered, self.net.parameters())
