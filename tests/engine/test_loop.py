@@ -13,9 +13,11 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.engine.program import Program
 from chainrule.engine.run import Stop
+from chainrule.engine.target import host, named
 from chainrule.engine.trace import trace
 
 BATCH, FEATURES = 10, 6
+RUNNABLE = {"avx512": ["avx512", "avx2", "sse2"], "avx2": ["avx2", "sse2"]}.get(host().name, [host().name])
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +99,17 @@ def test_rows_of_any_numeric_type_become_floating(source: str, goal: str, width:
     rows = rng.integers(0, 9, (3, 4))
     (found,) = copied((4, width), goal).loop([array], rows)
     np.testing.assert_array_equal(found, array[rows].astype(goal))
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+@pytest.mark.parametrize("goal", ["float32", "float64"])
+def test_every_number_of_half_precision_becomes_itself(goal: str, kind: str) -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(64, 1024)
+    program = Program(trace(lambda x: x * 1, np.zeros((64, 1024), goal)), named(kind))
+    (found,) = program.loop([halves], np.arange(64).reshape(1, 64))
+    expected = halves.astype(goal)
+    np.testing.assert_array_equal(found[0], expected)
+    assert (np.signbit(found[0]) == np.signbit(expected)).all()
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int32", "int64"])

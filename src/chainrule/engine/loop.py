@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engine.code import MEMORY, Code
-from chainrule.engine.dtypes import DType, bool_
+from chainrule.engine.code import MEMORY, Code, Kind
+from chainrule.engine.dtypes import DType, bool_, float32
 from chainrule.engine.graph import Shape
 from chainrule.engine.kernels.walk import Axis, Spot, along, share
+from chainrule.engine.lanes import Bits
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 
@@ -25,7 +26,8 @@ LOOP = "loop"
 STEP_AT, STEPS, ROWS, STOP, HALT, DONE, FIRST = range(7)
 Signature = tuple[Shape, DType]
 
-# NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer or a float.
+# NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer, a float,
+# or a half, whose bits are converted here, because not every processor has an instruction for it.
 _SOURCES = {
     "bool": ("i8", "u"),
     "uint8": ("i8", "u"),
@@ -35,7 +37,7 @@ _SOURCES = {
     "uint32": ("i32", "u"),
     "int32": ("i32", "s"),
     "int64": ("i64", "s"),
-    "float16": ("half", "f"),
+    "float16": ("i16", "h"),
     "float32": ("float", "f"),
     "float64": ("double", "f"),
 }
@@ -144,7 +146,18 @@ def _converted(code: Code, value: str, wide: str, element: str, sort: str, dtype
     assert dtype != bool_
     assert dtype.kind == "f"
     given, wanted = wide % element, wide % MEMORY[dtype]
+    if sort == "h":
+        lanes = 0 if wide == "%s" else int(wide[1:].split()[0])
+        return _of_half(Bits(code, Kind(float32, lanes), code.let(f"zext {given} {value} to {wide % 'i32'}")), dtype)
     if sort != "f":
         return code.let(f"{'u' if sort == 'u' else 's'}itofp {given} {value} to {wanted}")
-    sizes = {"half": 2, "float": 4, "double": 8}
+    sizes = {"float": 4, "double": 8}
     return code.let(f"{'fpext' if sizes[element] < dtype.itemsize else 'fptrunc'} {given} {value} to {wanted}")
+
+
+def _of_half(bits: Bits, dtype: DType) -> str:
+    """Numbers of half precision (5 bits of exponent, 10 of fraction), exactly, from their bits."""
+    size = (bits & 0x7FFF) << 13  # where single precision has exponent and fraction, but 112 too low an exponent
+    finite = (bits & 0x7FFF).below(0x7C00)
+    number = finite.where(size.lanes() * 2.0**112, (size | 0x7F800000).lanes())
+    return (number.bits() | ((bits & 0x8000) << 16)).lanes().like(dtype).name
