@@ -105,11 +105,8 @@ class Progress(Callback):
         # What matters most stands first: in a narrow terminal the end is cut.
         ordered = dict(sorted(row.items(), key=lambda figure: not figure[0].endswith("loss")))
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(
-            shown = trainer.epoch if trainer.history.stopped else min(trainer.epoch + 1, trainer.epochs)
-            text.append(f"epoch {shown}/{trainer.epochs} ", "bold")
-            "bold",
-        )
+        shown = trainer.epoch if trainer.history.stopped else min(trainer.epoch + 1, trainer.epochs)
+        text.append(f"epoch {shown}/{trainer.epochs} ", "bold")
         text.append(sparkline(losses, 12), "dark_orange")
         if trainer.history.stopped:
             text.append(f" {duration(now - self.started)}, {trainer.history.stopped}", "dim")
