@@ -134,7 +134,32 @@ def test_scaling_as_advised_silences_the_rule() -> None:
 
 def test_weights_of_rows_silence_the_warning_of_a_rare_class() -> None:
     rare = np.where(np.arange(120) < 114, Y % 2, 2)
-    data = X + 0.5 * rare[:, None].astype(np.float32)
+    data = X + np.float32(3) * (rare == 2)[:, None] * np.eye(4, dtype=np.float32)[3]
     found = cr.look.diagnose(network(), (data, rare), loss="cross_entropy")
     assert found.rules == ["class-imbalance"]
     assert not cr.look.diagnose(network(), (data, rare, np.ones(120)), loss="cross_entropy").of("warning")
+
+
+class Functional(nn.Module):
+    """Three layers, and between and after them what a function does."""
+
+    def __init__(self, between: Any, end: Any) -> None:
+        self.layers, self.between, self.end = [nn.Dense(4, 16), nn.Dense(16, 16), nn.Dense(16, 3)], between, end
+
+    def __call__(self, x: Any) -> Any:
+        first, second, third = self.layers
+        return self.end(third(self.between(second(self.between(first(x))))))
+
+
+@pytest.mark.parametrize(
+    ("between", "end", "rules"),
+    [
+        (cr.relu, lambda x: x, []),
+        (cr.relu, cr.softmax, ["probabilities-before-logits"]),
+        (lambda x: 2 * x, lambda x: x, ["no-nonlinearity"]),
+        (cr.relu, cr.relu, ["output-cannot-reach-targets"]),
+        (lambda x: cr.asarray(np.maximum(np.asarray(x), 0)), lambda x: x, ["no-gradient"]),
+    ],
+)
+def test_what_functions_do_is_seen_as_well_as_layers(between: Any, end: Any, rules: list[str]) -> None:
+    assert cr.look.diagnose(Functional(between, end), (X, Y), loss="cross_entropy").rules == rules

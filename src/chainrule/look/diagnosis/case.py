@@ -18,6 +18,7 @@ from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.state import Parameter
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError
+from chainrule.look.diagnosis.probes import LEAST, ROWS, Probe, by_lines, by_neighbours, neighbours, standardised
 from chainrule.look.diagnosis.trials import Trial, trial
 from chainrule.look.explaining.recording import Recording, record
 from chainrule.nn.losses import Loss, LossFunction
@@ -107,6 +108,10 @@ class Case:
         chosen = self._order[:_MANY]
         return self.X[chosen].reshape(len(chosen), -1), self.y[chosen]
 
+    def row(self, place: int) -> int:
+        """Which row of X stands at a place of the sample."""
+        return int(self._order[place])
+
     @cached_property
     def is_numeric(self) -> bool:
         """Whether X holds measurements; whole numbers may be codes that an embedding looks up."""
@@ -137,6 +142,29 @@ class Case:
         if self.X.ndim > 2:
             return f"X[:, {', '.join(str(int(i)) for i in np.unravel_index(place, self.X.shape[1:]))}]"
         return f"column {place} of X"
+
+    @cached_property
+    def told(self) -> tuple[Array, int] | None:
+        """The answers of the rows that probes look at, and the number of classes (0 for numbers); None if unread."""
+        rows, y = self.sample[0][:ROWS], self.sample[1][:ROWS]
+        if not self.is_numeric or len(rows) < LEAST or y.size != len(y) or not rows.shape[1]:
+            return None
+        if self.classes is not None:
+            values, answers = np.unique(y.reshape(-1), return_inverse=True)
+            return (answers.reshape(-1), values.size) if values.size > 1 else None
+        return (y.reshape(-1), 0) if y.dtype.kind == "f" and float(np.std(y)) > 0 else None
+
+    @cached_property
+    def near(self) -> Array:
+        """The nearest others of each row that probes look at."""
+        return neighbours(standardised(self.sample[0][:ROWS]))
+
+    @cached_property
+    def probes(self) -> tuple[Probe, Probe] | None:
+        """What nearest neighbours and a linear model tell of the targets; None where they cannot read them."""
+        if self.told is None:
+            return None
+        return by_neighbours(self.near, *self.told), by_lines(standardised(self.sample[0][:ROWS]), *self.told)
 
     # --- One step ------------------------------------------------------------------------------------------------
 
@@ -276,8 +304,6 @@ class Case:
         scale = self.chance if math.isfinite(self.chance) else 0.0
         if len(losses) >= 2 and losses[-1] > RISEN * max(min(losses), scale):
             return "the training loss went up"
-        if len(losses) >= 3 and math.isfinite(self.chance) and min(losses[1:]) > 0.97 * self.chance > 0:
-            return "the training loss stayed at that of a constant answer"
         if len(losses) >= 5 and self.turns.sum() >= max(2, RISES * len(losses)):
             return "the training loss jumped up and down"
         return ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from chainrule.look.diagnosis.case import JUMP, RISEN, RISES, Case
-from chainrule.look.diagnosis.probes import ROWS, Probe, by_lines, by_neighbours, neighbours, standardised
+from chainrule.look.diagnosis.probes import ROWS, Probe
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
 from chainrule.train.evaluation import predict
 from chainrule.train.history import History
@@ -94,23 +94,13 @@ def _not_learning(case: Case) -> Iterator[Sign]:
 def _underfitting(case: Case) -> Iterator[Sign]:
     """The network knows less of the rows that it was trained on than simple methods know of rows they have not seen."""
     losses = case.losses
-    if len(losses) < 3 or _still_falling(losses, case.chance) or case.failure is not None or not case.is_numeric:
+    if len(losses) < 3 or _still_falling(losses, case.chance) or case.failure is not None or not case.guess.size:
         return
-    if case.X.ndim < 2 or case.y.size != len(case.y) or case.guess.size == 0:
+    own = None if case.probes is None else _own_score(case)
+    if own is None or case.probes is None or case.told is None:
         return
-    rows, y = case.sample[0][:ROWS], case.sample[1][:ROWS].reshape(-1)
-    if len(rows) < 40 or (case.classes is None and y.dtype.kind != "f"):
-        return
-    own = _own_score(case)
-    values, answers = np.unique(y, return_inverse=True)
-    classes = values.size if case.classes is not None else 0
-    if own is None or classes == 1:
-        return
-    known, scaled = (answers.reshape(-1) if classes else y), standardised(rows)
-    best = max(
-        by_neighbours(neighbours(scaled), known, classes), by_lines(scaled, known, classes), key=lambda p: p.score
-    )
-    if best.score > own + _margin(best, len(rows)):
+    best, classes = max(case.probes, key=lambda probe: probe.score), case.told[1]
+    if best.score > own + _margin(best, len(case.told[0])):
         yield warning(
             "the network",
             f"It gets {own:.0%} of its own training rows right; a simple method {best.score:.0%} of rows unseen."
@@ -129,7 +119,7 @@ def _margin(best: Probe, rows: int) -> float:
 
 def _own_score(case: Case) -> float | None:
     """Accuracy or R² of the network on the sample."""
-    chosen = case._order[:ROWS]
+    chosen = [case.row(place) for place in range(min(ROWS, len(case.sample[0])))]
     guess, y = predict(case.net, case.X[chosen]), case.y[chosen].reshape(-1)
     if case.classes is not None:
         if case.loss.name == "cross_entropy" and guess.ndim == 2 and guess.shape[1] > 1:

@@ -177,11 +177,14 @@ def best_rate(case: Case) -> Trial | None:
 def _too_high(case: Case) -> Iterator[Sign]:
     """Tried aside where the optimizer is known; otherwise told by the rate of a run that went wrong."""
     if case.optimizer is None:
-        rate = case.rate or 0.0
-        if rate > HIGH_RATE and case.trouble:
+        rate, trouble = case.rate or 0.0, case.trouble
+        if not trouble and len(case.losses) >= 3 and case.losses[-1] > 0.5 * case.chance and not any(_vanishing(case)):
+            stayed = min(case.losses[1:]) > 0.97 * case.chance
+            trouble = "the network learned little" if stayed or rate > 10 * HIGH_RATE else ""
+        if rate > HIGH_RATE and trouble:
             yield warning(
                 "the optimizer",
-                f"The learning rate was {rate:g}, and {case.trouble}.",
+                f"The learning rate was {rate:g}, and {trouble}.",
                 f"learning_rate={rate / 100:g}",
                 learning_rate=rate,
                 usual_at_most=HIGH_RATE,

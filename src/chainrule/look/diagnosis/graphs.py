@@ -47,7 +47,7 @@ def _activation_of(module: Module, node: Node) -> str:
 
 def _relu(node: Node) -> str:
     """Whether a node cuts off what lies below 0: `relu` and `maximum(x, 0)`, written without a layer."""
-    other = node.inputs[2:] if node.op is Op.WHERE else node.inputs if node.op is Op.MAXIMUM else ()
+    other = node.inputs[1:] if node.op is Op.WHERE else node.inputs if node.op is Op.MAXIMUM else ()
     is_cut = any(each.value is not None and each.size == 1 and each.value.item() == 0 for each in other)
     return "relu" if is_cut and node.value is not None and node.value.min(initial=0) >= 0 else ""
 

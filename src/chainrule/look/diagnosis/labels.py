@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.look.diagnosis.case import Case
-from chainrule.look.diagnosis.probes import NEIGHBOURS, ROWS, by_lines, by_neighbours, neighbours, standardised
+from chainrule.look.diagnosis.probes import NEIGHBOURS, ROWS, standardised
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
 
 Array = np.ndarray[Any, Any]
@@ -128,28 +128,11 @@ def _scale_of_targets(case: Case) -> Iterator[Sign]:
 # --- Do the inputs tell the targets? -----------------------------------------------------------------------------
 
 
-def _readable(case: Case, least: int) -> tuple[Array, Array, int] | None:
-    """Rows, answers and the number of classes (0 for numbers), where probes can read them."""
-    rows, y = case.sample
-    rows, y = rows[:ROWS], y[:ROWS]
-    if not case.is_numeric or len(rows) < least or y.size != len(y) or not rows.shape[1]:
-        return None
-    if case.classes is not None:
-        values, answers = np.unique(y.reshape(-1), return_inverse=True)
-        counts = np.bincount(answers)
-        return (rows, answers.reshape(-1), values.size) if values.size > 1 and counts.min() < len(rows) else None
-    return (rows, y.reshape(-1), 0) if y.dtype.kind == "f" and float(np.std(y)) > 0 else None
-
-
 def _shuffled(case: Case) -> Iterator[Sign]:
-    found = _readable(case, 60)
-    if found is None:
+    if case.told is None or len(case.told[0]) < 60 or case.probes is None:
         return
-    rows, answers, classes = found
-    rows = standardised(rows)
-    near = by_neighbours(neighbours(rows), answers, classes)
-    lines = by_lines(rows, answers, classes)
-    best = max((near, lines), key=lambda probe: probe.sigmas)
+    near, lines = case.probes
+    best = max(near, lines, key=lambda probe: probe.sigmas)
     if best.sigmas < SIGMAS:
         yield warning(
             "y",
@@ -164,12 +147,10 @@ def _shuffled(case: Case) -> Iterator[Sign]:
 
 
 def _likely_wrong(case: Case) -> Iterator[Sign]:
-    found = _readable(case, 60)
-    if found is None or not found[2]:
+    if case.told is None or len(case.told[0]) < 60 or not case.told[1]:
         return
-    rows, answers, classes = found
-    near = neighbours(standardised(rows))
-    counts = (answers[near][:, :, None] == np.arange(classes)).sum(axis=1)
+    answers, classes = case.told
+    counts = (answers[case.near][:, :, None] == np.arange(classes)).sum(axis=1)
     top, sure = counts.argmax(axis=1), counts.max(axis=1) >= math.ceil(0.6 * NEIGHBOURS)
     against = sure & (top != answers)
     by_class = [(top == c) & sure for c in range(classes)]
@@ -178,9 +159,8 @@ def _likely_wrong(case: Case) -> Iterator[Sign]:
         return
     share = float(np.median(shares))
     if min(shares) >= WRONG / 2 and share >= WRONG:
-        row = int(np.flatnonzero(case.finite)[0]) if not against.any() else int(case._order[int(np.argmax(against))])
         yield warning(
-            f"y, row {row}",
+            f"y, row {case.row(int(np.argmax(against)))}",
             f"About {share:.0%} of the rows stand among rows of one other class, in every class alike: their "
             "labels are likely wrong.",
             "look at some of these rows; cr.losses.cross_entropy(..., label_smoothing=0.1) bears wrong labels better",
@@ -190,10 +170,9 @@ def _likely_wrong(case: Case) -> Iterator[Sign]:
 
 
 def _given_away(case: Case) -> Iterator[Sign]:
-    found = _readable(case, 101)
-    if found is None or not case.is_table or found[0].shape[1] < 2:
+    if case.told is None or len(case.told[0]) <= 100 or not case.is_table or case.sample[0].shape[1] < 2:
         return
-    rows, answers, classes = found
+    rows, (answers, classes) = case.sample[0][:ROWS], case.told
     if classes:
         order = np.argsort(rows, axis=0, kind="stable")
         changes = (np.diff(answers[order], axis=0) != 0).sum(axis=0)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-ROWS = 400  # that a probe looks at, at most
+LEAST, ROWS = 40, 400  # rows that a probe looks at
 NEIGHBOURS = 10
 _VOTERS = 5
-_SHUFFLES = 30
+_SHUFFLES = 20
 
 
 @dataclass(frozen=True, slots=True)

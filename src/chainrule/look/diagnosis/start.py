@@ -13,7 +13,7 @@ from chainrule.look.diagnosis.case import Case, Layer
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, warning
 
 Array = np.ndarray[Any, Any]
-SHRINK, GROW, FAR, FAR_NUMBERS = 0.01, 100.0, 2.0, 5.0
+SHRINK, GROW, FAR, FAR_NUMBERS = 0.01, 100.0, 4.0, 5.0
 
 
 def _symmetric(case: Case) -> Iterator[Sign]:
@@ -133,7 +133,7 @@ def _initial_loss(case: Case) -> Iterator[Sign]:
         return
     if case.loss.kind == "classification":  # to hold all classes for equally likely is a good beginning too
         even = math.log(case.guess.shape[-1]) if case.loss.name == "cross_entropy" else math.log(2)
-        far = FAR * max(chance, even) + 0.5
+        far = FAR * max(chance, even)
     else:  # answers about 1 in size cost about 1
         far = FAR_NUMBERS * chance + 1
     if loss > far:
