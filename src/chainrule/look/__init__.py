@@ -7,4 +7,6 @@ from chainrule.look.explaining.explain import explain as explain
 from chainrule.look.explaining.explanation import Explanation as Explanation
 from chainrule.look.summarising import Summary as Summary
 from chainrule.look.summarising import summary as summary
+from chainrule.look.watching.record import Moment as Moment
+from chainrule.look.watching.record import Record as Record
 from chainrule.look.watching.watch import Watch as Watch

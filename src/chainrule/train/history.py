@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chainrule.errors import ArgumentError, DataError
+from chainrule.nn.module import Module
 from chainrule.train.watched import Glance, Watched
 
 Row = dict[str, float]
@@ -22,6 +23,13 @@ class Skipped:
     step: int
     epoch: int
     why: str
+
+
+class Recording(Protocol):
+    """A run that was kept, such as by `cr.look.Record`."""
+
+    def moment(self, step: int) -> Any:
+        """The run as it was after so many steps."""
 
 
 @dataclass
@@ -41,6 +49,8 @@ class History:
         What `cr.look.Watch` saw of every layer.
     skipped
         The steps that `fit(..., on_nan="skip")` left out.
+    recording
+        What `cr.look.Record` kept of the run; not saved.
 
     Examples
     --------
@@ -53,6 +63,7 @@ class History:
     stopped: str = ""
     watched: Watched = field(default_factory=Watched)
     skipped: list[Skipped] = field(default_factory=list)
+    recording: Recording | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -87,6 +98,25 @@ class History:
             return 0
         losses = [value if math.isfinite(value) else math.inf for value in self.column(self.monitored)]
         return int(self.epochs[losses.index(min(losses))]["epoch"])
+
+    def at(self, step: int) -> Module:
+        """The network as it was after so many steps of a recorded run; 0 gives it as it was before the first.
+
+        Raises
+        ------
+        ArgumentError
+            If the run was not recorded, or has no such step.
+        DataError
+            If the steps come to other losses than in the run: data, layers or loss were changed since.
+        """
+        net: Module = self.moment(step).net
+        return net
+
+    def moment(self, step: int) -> Any:
+        """As `at`, but all of it: `net`, `optimizer`, and the `batch` that the next step learned from."""
+        if self.recording is None:
+            raise ArgumentError("the run was not recorded: train with fit(..., callbacks=[cr.look.Record()]).")
+        return self.recording.moment(step)
 
     def to_jsonl(self) -> str:
         """One JSON object a line; what is infinite or NaN, which JSON does not have, is null.

@@ -58,7 +58,7 @@ class NativeSteps:
             self.kept.forget()  # the schedule may have changed since, so that older steps could not be made again
         arrays = self._gatherable(source.rows.arrays)
         waiting: list[Array] = []
-        is_due = False
+        is_due, last = False, None
         for step, numbers in enumerate(
             source.numbers(self.trainer.epoch, skip=self.trainer.part.batches), self.trainer.steps + 1
         ):
@@ -69,11 +69,26 @@ class NativeSteps:
                 yield
                 waiting = []
             waiting.append(numbers)
-            is_due = due
+            is_due, last = due, numbers
+            if any(callback.pauses_after(step) for callback in self.trainer.callbacks):
+                self._slice(arrays, np.stack(waiting), is_due)
+                yield
+                waiting = []
         if waiting:
             self._slice(arrays, np.stack(waiting), is_due)
-            self._require_finite(arrays, waiting[-1])
+        if last is not None:
+            self._require_finite(arrays, last)
+        if waiting:
             yield
+
+    def again(self, source: ShuffledRows, epoch: int, batch: int, wanted: Sequence[bool]) -> Iterator[float]:
+        """See `Trainer.again`."""
+        arrays = self._gatherable(source.rows.arrays)
+        for chosen, is_wanted in zip(source.numbers(epoch, skip=batch), wanted, strict=False):
+            if is_wanted and (len(arrays) < 3 or arrays[2][chosen].any()):
+                yield float(self._program(arrays, chosen[None]).loop(arrays, chosen[None])[0][0])
+            else:
+                yield float("nan")
 
     def _length(self) -> int:
         """Steps of the next slice."""

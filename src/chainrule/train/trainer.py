@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -66,6 +67,10 @@ class Callback:
     def on_batch_end(self, trainer: Trainer) -> None:
         """After each update; `trainer.batch_loss` is the loss before it."""
 
+    def pauses_after(self, step: int) -> bool:
+        """Whether `on_batch_end` has to be called right after a step, counted from 1, although others need not."""
+        return False
+
     def on_epoch_end(self, trainer: Trainer) -> None:
         """After a whole epoch and its validation; it is the last row of `trainer.history`."""
 
@@ -119,6 +124,8 @@ class Trainer:
         The loss of the last step, and the rows learned from since the start.
     skips_bad_steps
         Whether a step that makes something infinite or NaN is left out, rather than ending the run.
+    losses
+        Where the loss of every step is noted, if anybody wants it: NaN for one that was left out.
     interrupted
         Set it to end the run after the step under way, as Ctrl-C does.
     """
@@ -149,6 +156,7 @@ class Trainer:
         self.interrupted = False
         self.skips_bad_steps = skips_bad_steps
         self._skipped_in_a_row = 0
+        self.losses: array[float] | None = None
         self._reason = ""
         self.probe = _the_probe(self.callbacks)
         self._native = NativeSteps(self) if compile else None
@@ -213,10 +221,31 @@ class Trainer:
         row["seconds"] = time.perf_counter() - began
         self.history.epochs.append(row)
         self.epoch, self.part = self.epoch + 1, Part()
-        observe = getattr(self.optimizer.learning_rate, "observe", None)  # schedules that follow the loss have one
+        self.observe(row)
+        self.tell("on_epoch_end")
+
+    def observe(self, row: Row) -> None:
+        """Tell a schedule that follows the loss how the epoch of a row ended."""
+        observe = getattr(self.optimizer.learning_rate, "observe", None)
         if observe is not None:
             observe(row[self.history.monitored])
-        self.tell("on_epoch_end")
+
+    def again(self, epoch: int, batch: int, wanted: Sequence[bool]) -> Iterator[float]:
+        """Make steps of the run anew, from a batch (from 0) of an epoch on, without counting them; gives their losses.
+
+        `wanted` tells which of them: the others were left out, and have no loss.
+        """
+        if self._native is not None and isinstance(self.source, ShuffledRows):
+            yield from self._native.again(self.source, epoch, batch, wanted)
+            return
+        dtype = net_dtype(self.net)
+        for arrays, is_wanted in zip(self.source.epoch(epoch, skip=batch), wanted, strict=False):
+            if is_wanted and (len(arrays) < 3 or np.any(arrays[2])):
+                x, y, *weights = (as_input(array, dtype) for array in arrays)
+                step = train_step(self.net, self.loss, self.optimizer, x, y, weights[0] if weights else None)
+                yield step[1].item()
+            else:
+                yield math.nan
 
     def _row(self) -> Row:
         """Loss and metrics of the epoch under way, over the batches so far."""
@@ -247,6 +276,8 @@ class Trainer:
         self.part.batches += 1
         self.rows_seen += rows
         self._skipped_in_a_row = 0
+        if self.losses is not None:
+            self.losses.append(error)
         if weight:
             self.batch_loss = error
             self.part.loss_sum += error * weight
@@ -306,6 +337,8 @@ class Trainer:
         self.history.skipped.append(Skipped(step, epoch, cause if found is None else f"{cause}. {found}"))
         self.part.batches += 1
         self.rows_seen += len(batch[0])
+        if self.losses is not None:
+            self.losses.append(math.nan)
 
     def _now(self) -> tuple[int, int]:
         """The numbers of the step after those that were counted, and of its epoch, from 1."""

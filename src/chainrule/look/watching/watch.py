@@ -58,8 +58,8 @@ class Watch(Callback):
     """
 
     def __init__(self, every: int = 10, *, sample: int | None = 8192, histograms: bool = True) -> None:
-        self.every = _whole("every", every)
-        self.sample = None if sample is None else _whole("sample", sample)
+        self.every = whole("Watch: every", every)
+        self.sample = None if sample is None else whole("Watch: sample", sample)
         self.histograms = bool(histograms)
         self.probe = self  # what `fit` asks which steps are looked into, and how
         self._measurement: Measurement | None = None
@@ -87,7 +87,8 @@ class Watch(Callback):
         trainer.history.watched.add(reading)
 
 
-def _whole(name: str, value: Any) -> int:
+def whole(name: str, value: Any) -> int:
+    """A whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"Watch: {name} must be a whole number from 1, but is {value!r}.")
+        raise ArgumentError(f"{name} must be a whole number from 1, but is {value!r}.")
     return int(value)
