@@ -136,7 +136,8 @@ def test_nodes_and_errors_carry_the_path_of_the_layer() -> None:
     net = Network(3)
     assert net(cr.ones((1, 4))).node.provenance.module == ""
     assert net.encoder[0](cr.ones((1, 4))).node.provenance.module == ""  # called by itself, it is the whole network
-    with pytest.raises(cr.ShapeError, match=r'Dense "encoder\.0" expects \(…, 4\) but got \(2, 5\)\.$'):
+    hint = r"Make the layer nn\.Dense\(5, 3\), or give it 4\."
+    with pytest.raises(cr.ShapeError, match=rf'Dense "encoder\.0" expects \(…, 4\) but got \(2, 5\)\. {hint}$'):
         net(cr.ones((2, 5)))
 
 
