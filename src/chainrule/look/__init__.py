@@ -1,5 +1,6 @@
 """Looking inside: what a step did and why, as text, pages, formulas and data."""
 
+from chainrule.look import plots as plots
 from chainrule.look.diagnosing import diagnose as diagnose
 from chainrule.look.diagnosis.finding import Finding as Finding
 from chainrule.look.diagnosis.finding import Findings as Findings
@@ -9,4 +10,5 @@ from chainrule.look.summarising import Summary as Summary
 from chainrule.look.summarising import summary as summary
 from chainrule.look.watching.record import Moment as Moment
 from chainrule.look.watching.record import Record as Record
+from chainrule.look.watching.tensorboard import to_tensorboard as to_tensorboard
 from chainrule.look.watching.watch import Watch as Watch

@@ -1,0 +1,106 @@
+"""Pictures and event files: what is drawn and written is what was seen; without the library the error says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from look.watch.runs import OPTIMIZERS, plain, trained
+
+HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
+HAS_TENSORBOARD = all(importlib.util.find_spec(name) is not None for name in ("tensorboardX", "tensorboard"))
+needs_matplotlib = pytest.mark.skipif(not HAS_MATPLOTLIB, reason="Matplotlib, an optional dependency, is not there")
+needs_tensorboard = pytest.mark.skipif(not HAS_TENSORBOARD, reason="tensorboardX, an optional dependency, is not there")
+
+
+@pytest.fixture(scope="module")
+def history() -> cr.History:
+    return trained(plain, OPTIMIZERS["adam"], cr.look.Watch(every=2), validation=0.2)[2]
+
+
+@needs_matplotlib
+def test_loss_curves_are_those_of_the_history(history: cr.History, tmp_path) -> None:
+    figure = cr.look.plots.loss_curves(history)
+    drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    assert list(drawn["training"]) == history["loss"]
+    assert list(drawn["validation"]) == history["validation_loss"]
+    figure.savefig(tmp_path / "loss.png")
+
+
+@needs_matplotlib
+def test_gradient_flow_has_a_row_for_each_layer_with_parameters(history: cr.History, tmp_path) -> None:
+    figure = cr.look.plots.gradient_flow(history)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "2", "4"]
+    expected = np.log10([history.watched.column("gradient_norm", layer) for layer in ("0", "2", "4")])
+    assert np.asarray(axes.collections[0].get_array()) == pytest.approx(expected)
+    figure.savefig(tmp_path / "flow.png")
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(("kind", "layers"), [("activation", 5), ("gradient", 3)])
+def test_histograms_have_the_shares_of_the_last_glance(history: cr.History, kind: str, layers: int, tmp_path) -> None:
+    figure = cr.look.plots.activation_histograms(history, kind)
+    assert len(figure.axes) == layers
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == pytest.approx(history.watched[-1].histograms["0"][kind])
+    figure.savefig(tmp_path / "histograms.png")
+
+
+@needs_matplotlib
+def test_a_decision_surface_is_what_the_network_predicts(tmp_path) -> None:
+    net = cr.nn.Sequential(cr.nn.Dense(2, 3))
+    X = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    figure = cr.look.plots.decision_surface(net, X, np.arange(30) % 3)
+    assert len(figure.axes[0].collections[-1].get_offsets()) == 30
+    figure.savefig(tmp_path / "surface.png")
+    with pytest.raises(cr.DataError, match=r"X of shape \(rows, 2\), but it is \(30, 1\)"):
+        cr.look.plots.decision_surface(net, X[:, :1])
+
+
+def test_what_cannot_be_drawn_is_said(history: cr.History) -> None:
+    bare = trained(plain, OPTIMIZERS["adam"], epochs=1)[2]
+    with pytest.raises(cr.DataError, match="nothing was watched: train with"):
+        cr.look.plots.gradient_flow(bare)
+    with pytest.raises(cr.DataError, match="has no epoch"):
+        cr.look.plots.loss_curves(cr.History())
+    with pytest.raises(cr.ArgumentError, match='kind must be "activation" or "gradient"'):
+        cr.look.plots.activation_histograms(history, "weights")
+    with pytest.raises(cr.ArgumentError, match="there is no glance 99"):
+        cr.look.plots.activation_histograms(history, glance=99)
+    plain_watch = trained(plain, OPTIMIZERS["adam"], cr.look.Watch(histograms=False), epochs=1)[2]
+    with pytest.raises(cr.DataError, match="watched without histograms"):
+        cr.look.plots.activation_histograms(plain_watch)
+
+
+@needs_tensorboard
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_event_files_are_read_back_by_tensorboard(history: cr.History, tmp_path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(cr.look.to_tensorboard(history, tmp_path / "events"))).Reload()
+    for layer in ("0", "2", "4"):
+        events = found.Scalars(f"gradient_norm/{layer}")
+        assert [event.step for event in events] == history.watched.steps
+        assert [event.value for event in events] == pytest.approx(history.watched.column("gradient_norm", layer))
+    assert [event.value for event in found.Scalars("epoch/loss")] == pytest.approx(history["loss"])
+
+
+@pytest.mark.parametrize(
+    ("library", "call", "extra"),
+    [
+        ("matplotlib.figure", lambda history, folder: cr.look.plots.loss_curves(history), "plots"),
+        ("tensorboardX", lambda history, folder: cr.look.to_tensorboard(history, folder), "tensorboard"),
+    ],
+)
+def test_without_the_library_the_error_says_what_to_install(
+    history: cr.History, monkeypatch: pytest.MonkeyPatch, tmp_path, library: str, call: Any, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(cr.ArgumentError, match=rf"pip install 'chainrule\[{extra}\]'"):
+        call(history, tmp_path)
