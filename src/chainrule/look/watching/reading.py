@@ -37,6 +37,7 @@ class Reader:
         places = {layer: place for place, layer in enumerate(self.learners)}
         self._layer_of = np.repeat([places[q.layer] for q in samples], [q.count for q in samples]).astype(np.int64)
         self._last = np.zeros((WINDOW, len(self._layer_of)))
+        self._sum, self._square = np.zeros((2, len(self._layer_of)))
         self._read = 0
 
     def read(self, arrays: Sequence[Array], step: int, epoch: int, loss: float) -> Reading:
@@ -50,10 +51,24 @@ class Reader:
             Which step it was, from 1, and its loss.
         """
         numbers, samples, shares = arrays
-        self._last[self._read % WINDOW] = samples
-        self._read += 1
-        ratios = signal_to_noise(self._last[: self._read], self._layer_of, len(self.learners))
-        return Reading(self, numbers.copy(), shares.astype(np.float32), ratios, step, epoch, loss)
+        return Reading(self, numbers.copy(), shares.copy(), self._ratios(samples), step, epoch, loss)
+
+    def _ratios(self, sample: Array) -> Array:
+        """Signal to noise of the last gradients with this one.
+
+        Sums are carried from step to step, and formed anew once in a window, so that no rounding error stays in them.
+        """
+        place = self._read % WINDOW
+        old = self._last[place]
+        with np.errstate(all="ignore"):  # a gradient may be infinite
+            self._sum += sample - old
+            self._square += sample * sample - old * old
+            self._last[place] = sample
+            self._read += 1
+            if place == WINDOW - 1:
+                self._sum = self._last.sum(axis=0)
+                self._square = np.einsum("ij,ij->j", self._last, self._last)
+        return signal_to_noise(min(self._read, WINDOW), self._sum, self._square, self._layer_of, len(self.learners))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +136,7 @@ def _histograms(quantities: Sequence[Quantity], shares: Array) -> dict[str, dict
     return histograms
 
 
-def signal_to_noise(gradients: Array, layer_of: Array, layers: int) -> Array:
+def signal_to_noise(count: int, total: Array, square: Array, layer_of: Array, layers: int) -> Array:
     """The size of what gradients have in common beside the size of what they have not, for each layer.
 
     With mean m and variance v (over the gradients, unbiased) of each element, |m|² exceeds the true signal by v / n on
@@ -129,27 +144,25 @@ def signal_to_noise(gradients: Array, layer_of: Array, layers: int) -> Array:
 
     Parameters
     ----------
-    gradients
-        Of shape (gradients, elements).
+    count, total, square
+        How many gradients, and of each element their sum and the sum of their squares.
     layer_of
         For each element the number of its layer, below `layers`.
 
     Returns
     -------
     ndarray
-        0 where it is nothing but noise, infinite where gradients are equal; NaN for fewer than two of them.
+        0 where it is nothing but noise, infinite (but for rounding) where gradients are equal; NaN for fewer than two.
 
     Examples
     --------
-    >>> signal_to_noise(np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([0, 0]), 1).round(3).tolist()
+    >>> gradients = np.array([[1.0, 2.0], [3.0, 2.0]])
+    >>> signal_to_noise(2, gradients.sum(axis=0), (gradients**2).sum(axis=0), np.array([0, 0]), 1).round(3).tolist()
     [1.871]
     """
-    count = len(gradients)
     if count < 2:
         return np.full(layers, math.nan)
     with np.errstate(all="ignore"):  # gradients that are not finite give NaN, equal ones infinity
-        centre = gradients.mean(axis=0)
-        away = gradients - centre
-        noise = np.einsum("ij,ij->j", away, away) / (count - 1)
-        signal = np.bincount(layer_of, centre * centre - noise / count, layers)
-        return np.sqrt(np.maximum(signal, 0.0) / np.bincount(layer_of, noise, layers))
+        centre = np.bincount(layer_of, total * total, layers) / count  # n · sum(m²)
+        noise = np.maximum(np.bincount(layer_of, square, layers) - centre, 0.0) / (count - 1)  # sum(v)
+        return np.sqrt(np.maximum(centre / count - noise / count, 0.0) / noise)
