@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 SLICE = 0.05  # seconds of steps in one native call
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
-_SHARE = 0.02  # of the time may go into keeping states
+_SHARE = 0.005  # of the time may go into keeping states
 BAD = "the loss or a parameter became infinite or NaN"
 _LARGEST = 2**28  # bytes of states that are kept; above that a failed run cannot go back
 
@@ -198,7 +198,13 @@ class NativeSteps:
 
 
 def _is_sound(states: Iterable[State]) -> bool:
-    return all(np.isfinite(state.look()).all() for state in states if state.dtype.kind == "f")
+    return all(_is_finite(state.look()) for state in states if state.dtype.kind == "f")
+
+
+def _is_finite(array: Array) -> bool:
+    """Whether all elements are. Their sum tells it in one quick pass, unless it overflows itself."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.sum(array))) or bool(np.isfinite(array).all())
 
 
 class _Kept:
@@ -225,7 +231,8 @@ class _Kept:
         began = time.perf_counter()
         written = program.traced.writes
         if sum(state.look().nbytes for state in written) <= _LARGEST and _is_sound(written):
-            self.states = [(state, state.look().copy()) for state in written]
+            room = dict(self.states)
+            self.states = [(state, _copied(state.look(), room.get(state))) for state in written]
             self.since = []
         self.at = time.perf_counter()
         self.cost = self.at - began
@@ -233,5 +240,13 @@ class _Kept:
     def restore(self) -> bool:
         """Put the kept states back; False if there are none."""
         for state, value in self.states:
-            state.assign(value)
+            state.assign(value.copy())  # `take` writes into the arrays that are kept
         return bool(self.states)
+
+
+def _copied(array: Array, room: Array | None) -> Array:
+    """A copy, in an array that is there already if there is one: fresh memory costs more than what is written to it."""
+    if room is None:
+        return array.copy()
+    np.copyto(room, array)
+    return room
