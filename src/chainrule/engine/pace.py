@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from math import inf
 
-_TRIES = 2  # runs of each kind before the first decision
-_AGAIN = 32  # runs after which the other kind is tried again
+_TRIES = 4  # runs of each kind, in turns, before the first decision: the quickest of them counts
+_AGAIN = 16  # runs after which the other kind is tried again
 _WEIGHT = 0.3  # of a new figure against those before
 
 
@@ -17,8 +17,8 @@ class Pace:
     """The seconds that a step takes with the team and alone, as they were lately.
 
     >>> pace = Pace()
-    >>> for seconds in (3.0, 3.0, 5.0, 5.0):
-    ...     pace.note(pace.alone, seconds)
+    >>> for _ in range(8):
+    ...     pace.note(pace.alone, 5.0 if pace.alone else 3.0)
     >>> pace.alone
     False
     """
@@ -31,9 +31,8 @@ class Pace:
     @property
     def alone(self) -> bool:
         """Whether the next run should be made by one thread."""
-        for kind in (False, True):
-            if self._tries[kind] < _TRIES:
-                return kind
+        if min(self._tries.values()) < _TRIES:
+            return self._tries[True] < self._tries[False]
         return self._best != (self._since >= _AGAIN)
 
     @property
@@ -51,7 +50,7 @@ class Pace:
         is_first = self._tries[alone] < _TRIES
         is_trial = not is_first and alone != self._best
         self._tries[alone] += 1
-        if is_first:  # the first runs meet cold caches and sleeping workers: the quicker of them counts
+        if is_first:  # the first runs meet cold caches and sleeping workers
             self._seconds[alone] = min(before, seconds)
         else:
             self._seconds[alone] = seconds if is_trial else before + _WEIGHT * (seconds - before)

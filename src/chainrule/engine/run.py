@@ -63,7 +63,7 @@ class Run:
         written: set[State],
     ) -> None:
         plan, target = module.plan, module.target
-        self.module, self.native, self.entry, self.target = module, native, entry, target
+        self.module, self.native, self.target = module, native, target
         self.arguments, self.results = arguments, results
         self.states, self.written = states, [state in written for state in states]
         self.held: list[Array | None] = [None] * len(states)
