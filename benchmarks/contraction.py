@@ -22,13 +22,14 @@ for _variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # NumPy chooses its
 import numpy as np  # noqa: E402  after the environment is clean
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from chainrule.engine.code import MEMORY, Code, Kind  # noqa: E402
+from chainrule.engine.code import MEMORY, Code  # noqa: E402
 from chainrule.engine.graph import Node  # noqa: E402
 from chainrule.engine.kernel import Access, Contraction  # noqa: E402
 from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction  # noqa: E402
 from chainrule.engine.kernels.walk import SIGNATURE  # noqa: E402
 from chainrule.engine.native import Native  # noqa: E402
 from chainrule.engine.op import Op  # noqa: E402
+from chainrule.engine.profile import peak_kernel  # noqa: E402
 from chainrule.engine.provenance import Provenance  # noqa: E402
 from chainrule.engine.target import Target, host  # noqa: E402
 
@@ -89,25 +90,6 @@ def product(rows: int, depth: int, columns: int, turned: str, dtype: np.dtype, t
     return Native(text, target), scratch_bytes(contraction, target, True, False)
 
 
-def peak(dtype: np.dtype, target: Target) -> tuple[Native, int]:
-    """A function `peak(count, out)` of independent multiply-adds, and the operations in each of its turns."""
-    kind = Kind(dtype, target.lanes(dtype.itemsize))
-    code = Code("peak", [("i64", "count"), ("ptr", "out")], fused=target.fused)
-    number = code.let(f"load {kind.type}, ptr %out, align {dtype.itemsize}")
-    chains = 12
-    slots = [code.variable(kind.type, number) for _ in range(chains)]
-    operation = f"@llvm.fma.v{kind.lanes}f{8 * dtype.itemsize}"
-    with code.loop("0", "%count"):
-        for slot in slots:
-            value = code.get(kind.type, slot)
-            operands = f"{kind.type} {value}, {kind.type} {number}, {kind.type} {number}"
-            code.set(kind.type, slot, code.let(f"call {kind.type} {operation}({operands})"))
-    for place, slot in enumerate(slots):
-        value, goal = code.get(kind.type, slot), code.element(kind.type, "%out", str(place))
-        code.do(f"store {kind.type} {value}, ptr {goal}, align {dtype.itemsize}")
-    return Native(code.text(), target), 2 * chains * kind.lanes
-
-
 def seconds(run: Callable[[int], object]) -> Callable[[], float]:
     """A measurement: the time of one run among as many as fill a slice of time."""
     count = 1
@@ -142,7 +124,7 @@ def compare(rows: int, depth: int, columns: int, turned: str, dtype: np.dtype, t
     aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
     repeat = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 4)(native.address("repeat"))
     places = [array.ctypes.data for array in (a, b, c)]
-    fastest, per_turn = peak(dtype, target)
+    fastest, per_turn = peak_kernel(target, dtype)
     out = np.full(4096, 0.5, dtype)
     limit = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(fastest.address("peak"))
 

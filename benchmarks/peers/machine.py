@@ -15,10 +15,10 @@ import numpy as np
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.native import Native
+from chainrule.engine.profile import peak_kernel
 from chainrule.engine.target import host
 from workloads import Workload
 
-CHAINS = 12  # independent sums: enough for the latency of a multiply-add, and few enough for 16 registers
 TURNS = 100_000
 TRIAD = 1 << 25  # floats of an array: 128 MB
 
@@ -56,26 +56,11 @@ class _Peak(_Together):
     dtype = np.dtype(np.float32)
 
     def __init__(self, workload: Workload) -> None:
-        target = host()
-        kind = Kind(self.dtype, target.lanes(self.dtype.itemsize))
-        code = Code("peak", [("i64", "count"), ("ptr", "out")], fused=target.fused)
-        number = code.let(f"load {kind.type}, ptr %out, align {self.dtype.itemsize}")
-        slots = [code.variable(kind.type, number) for _ in range(CHAINS)]
-        operation = f"@llvm.fma.v{kind.lanes}f{8 * self.dtype.itemsize}"
-        three = ", ".join([kind.type] * 3)
-        with code.loop("0", "%count"):
-            for slot in slots:
-                value = code.get(kind.type, slot)
-                operands = f"{kind.type} {value}, {kind.type} {number}, {kind.type} {number}"
-                code.set(kind.type, slot, code.let(f"call {kind.type} {operation}({operands})"))
-        for place, slot in enumerate(slots):
-            value, goal = code.get(kind.type, slot), code.element(kind.type, "%out", str(place))
-            code.do(f"store {kind.type} {value}, ptr {goal}, align {self.dtype.itemsize}")
-        self.native = Native(f"declare {kind.type} {operation}({three})\n{code.text()}", target)
+        self.native, operations = peak_kernel(host(), self.dtype)
         function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(self.native.address("peak"))
         self.rooms = [np.full(4096, 0.5, self.dtype) for _ in range(_threads())]
         calls = [lambda room=room: function(TURNS, room.ctypes.data) for room in self.rooms]
-        super().__init__(calls, 2.0 * CHAINS * kind.lanes * TURNS * len(calls))
+        super().__init__(calls, float(operations) * TURNS * len(calls))
 
 
 class Peak32(_Peak):

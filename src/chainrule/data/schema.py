@@ -370,7 +370,7 @@ def _task_note(target: Target, why: str) -> str:
 def _target_detail(target: Target) -> str:
     if isinstance(target, Numbers):
         return f"mean {_readable(target.mean)}, standard deviation {_readable(target.scale)}"
-    shown = ", ".join(str(label) for label in target.labels[:5]) + (", ..." if target.outputs > 5 else "")
+    shown = ", ".join(str(label) for label in target.labels[:5]) + (" and so on" if target.outputs > 5 else "")
     return f"{target.outputs} classes: {shown}"
 
 

@@ -181,34 +181,34 @@ def _widest(graph: Graph) -> DType:
 @functools.cache
 def peak_flops(target: Target, dtype: DType) -> float:
     """Floating-point operations a second of one thread that does nothing but multiply and add, measured once."""
-    repeats = 20_000
-    native = Native(_peak_text(target, dtype), target)
-    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(native.address("peak"))
-    room = np.zeros(1024)
-    best = math.inf
+    native, operations = peak_kernel(target, dtype)
+    run = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(native.address("peak"))
+    room, turns, best = np.zeros(PEAK_ROOM // 8), 20_000, math.inf
     for _ in range(20):
         began = time.perf_counter()
-        run(room.ctypes.data, repeats)
+        run(turns, room.ctypes.data)
         best = min(best, time.perf_counter() - began)
-    return 2.0 * _CHAINS * target.lanes(dtype.itemsize) * repeats / best
+    return operations * turns / best
 
 
-_CHAINS = 10  # sums that do not wait for each other: more than the processor has multiply-adds under way
+PEAK_ROOM = 4096  # bytes that the kernel writes at most
+_CHAINS = 12  # sums that do not wait for each other: more than the processor has multiply-adds under way
 
 
-def _peak_text(target: Target, dtype: DType) -> str:
+def peak_kernel(target: Target, dtype: DType) -> tuple[Native, int]:
+    """A native `peak(turns, room)` of independent multiply-adds, and how many operations a turn has."""
     kind = Kind(dtype, target.lanes(dtype.itemsize))
-    code = Code("peak", [("ptr", "room"), ("i64", "repeats")], fused=target.fused)
-    slots = [code.variable(kind.type, kind.constant(1.0)) for _ in range(_CHAINS)]
-    factor = code.let(f"load {kind.type}, ptr %room, align 4")
-    with code.loop("0", "%repeats"):
+    code = Code("peak", [("i64", "turns"), ("ptr", "room")], fused=target.fused)
+    factor = Lanes(code, kind, code.let(f"load {kind.type}, ptr %room, align 4"))
+    slots = [code.variable(kind.type, factor.name) for _ in range(_CHAINS)]
+    with code.loop("0", "%turns"):
         for slot in slots:
             before = Lanes(code, kind, code.get(kind.type, slot))
-            code.set(kind.type, slot, fused(before, Lanes(code, kind, factor), Lanes(code, kind, factor)).name)
+            code.set(kind.type, slot, fused(before, factor, factor).name)
     for number, slot in enumerate(slots):
         place = code.element(kind.type, "%room", str(number))
         code.do(f"store {kind.type} {code.get(kind.type, slot)}, ptr {place}, align 4")
-    return "\n".join([*code.declarations, code.text()])
+    return Native("\n".join([*code.declarations, code.text()]), target), 2 * _CHAINS * kind.lanes
 
 
 def _time(seconds: float) -> str:

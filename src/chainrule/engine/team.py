@@ -75,16 +75,19 @@ done:
   ret void
 }"""
 
-# The door holds 1024 * invitation + how many joined; 1023 there means that it is closed.
-_TEAM = """
-define void @worker(ptr %team, i64 %index) {
-entry:
+_PLACES = """\
   %invited = getelementptr i64, ptr %team, i64 INVITED
   %job = getelementptr i64, ptr %team, i64 JOB
   %door = getelementptr i64, ptr %team, i64 DOOR
   %started = getelementptr i64, ptr %team, i64 STARTED
   %finished = getelementptr i64, ptr %team, i64 FINISHED
-  %leave = getelementptr i64, ptr %team, i64 LEAVE
+"""
+
+# The door holds 1024 * invitation + how many joined; 1023 there means that it is closed.
+_TEAM = """
+define void @worker(ptr %team, i64 %index) {
+entry:
+PLACES  %leave = getelementptr i64, ptr %team, i64 LEAVE
   %line = mul i64 %index, 8
   %mine = add i64 %line, AWAKE
   %awake = getelementptr i64, ptr %team, i64 %mine
@@ -141,12 +144,7 @@ gone:
 
 define i64 @lead(ptr %team, ptr %function, ptr %argument, i64 %wanted, i64 %patience) {
 entry:
-  %invited = getelementptr i64, ptr %team, i64 INVITED
-  %job = getelementptr i64, ptr %team, i64 JOB
-  %door = getelementptr i64, ptr %team, i64 DOOR
-  %started = getelementptr i64, ptr %team, i64 STARTED
-  %finished = getelementptr i64, ptr %team, i64 FINISHED
-  store ptr %function, ptr %job, align 8
+PLACES  store ptr %function, ptr %job, align 8
   %second = getelementptr i64, ptr %job, i64 1
   store ptr %argument, ptr %second, align 8
   store atomic i64 0, ptr %finished monotonic, align 8
@@ -202,7 +200,7 @@ def waiting(target: Target) -> str:
 
 
 def _team_text(target: Target) -> str:
-    text = _TEAM
+    text = _TEAM.replace("PLACES", _PLACES)
     words = {"INVITED": _INVITED, "JOB": _JOB, "DOOR": _DOOR, "STARTED": _STARTED, "FINISHED": _FINISHED}
     words |= {"LEAVE": _LEAVE, "AWAKE": _AWAKE, "WATCH": _WATCH}
     for word, number in words.items():

@@ -28,8 +28,7 @@ def plan(about: Plan) -> None:
     name = (plain(Path(lesson.data).name or lesson.data, 40), "bold")
     screen.console().print(Text.assemble(name, f": {total}, learning ", (what, "bold"), f" ({learned})"))
     screen.heading("Data")
-    screen.pairs(_data(lesson.columns, rows, lesson.classes))
-    _notes(lesson.notes)
+    screen.pairs([*_data(lesson.columns, rows, lesson.classes), *_notes(lesson.notes)])
     screen.heading("Decisions (each flag changes one)")
     _settings(about.choices.settings(lesson))
     screen.heading(f"Training {plural(about.parameters, 'number')} in the network")
@@ -52,21 +51,11 @@ def _data(columns: tuple[Column, ...], rows: dict[str, int], classes: tuple[str,
     return [*lines, ("split", f"{parts}, {count(rows['test'])} kept aside for the result")]
 
 
-def _notes(notes: tuple[str, ...]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    # What is left out stands above in one line already.
-    told = [note for note in notes if not note.endswith("it is left out.")]
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(ratio=1)
-    for note in told[:MOST_NOTES]:
-        grid.add_row(Text("  note   ", screen.GREY), Text(plain(note, 300)))
-    if len(told) > MOST_NOTES:
-        grid.add_row("", Text(f"and {len(told) - MOST_NOTES} more, which are in the report", screen.GREY))
-    if told:
-        screen.console().print(grid)
+def _notes(notes: tuple[str, ...]) -> list[tuple[str, str]]:
+    told = [note for note in notes if not note.endswith("it is left out.")]  # that stands above in one line already
+    lines = [("note", plain(note, 300)) for note in told[:MOST_NOTES]]
+    more = len(told) - MOST_NOTES
+    return [*lines, ("", f"and {more} more, which are in the report")] if more > 0 else lines
 
 
 def _settings(settings: dict[str, tuple[str, str]]) -> None:

@@ -3,26 +3,8 @@
 The colours of text have a contrast of 4.5 or more with the background in both themes.
 """
 
-LIGHT = {
-    "paper": "#ffffff",
-    "card": "#f6f8fa",
-    "ink": "#1b1f24",
-    "muted": "#57606a",
-    "edge": "#d0d7de",
-    "forward": "#0b5cad",
-    "error": "#b54708",
-    "grey": "#6e7781",
-}
-DARK = {
-    "paper": "#0f141a",
-    "card": "#171e26",
-    "ink": "#e6edf3",
-    "muted": "#9aa7b4",
-    "edge": "#303a45",
-    "forward": "#58a6ff",
-    "error": "#ff9e57",
-    "grey": "#8b949e",
-}
+from chainrule.look.explaining.palette import DARK as DARK
+from chainrule.look.explaining.palette import LIGHT as LIGHT
 
 
 def _variables(colours: dict[str, str]) -> str:
@@ -100,18 +82,18 @@ svg .tick{fill:var(--muted);font-size:11.5px}
 svg .strong{font-weight:600;fill:var(--ink)}
 @media(min-width:30rem){svg text{font-size:11px}svg .tick{font-size:10px}}
 .grid{stroke:var(--edge);stroke-width:.7}
-.axis{stroke:var(--grey);stroke-width:1}
+.axis{stroke:var(--still);stroke-width:1}
 .best{stroke:var(--ink);stroke-width:1;stroke-dasharray:1.5 2.5}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .line.dashed{stroke-width:1.3;stroke-dasharray:4 3.5}
 .line.forward,.dots.forward,.cloud.forward,.ring.forward{stroke:var(--forward)}
 .line.error,.dots.error,.cloud.error,.ring.error{stroke:var(--error)}
-.line.grey,.dots.grey{stroke:var(--grey)}
+.line.grey,.dots.grey{stroke:var(--still)}
 .dots{fill:none;stroke-width:6;stroke-linecap:round}
 .cloud{fill:none;stroke-width:4.5;stroke-linecap:round;opacity:.65}
 .ideal{stroke:var(--ink);stroke-width:1;stroke-dasharray:5 3}
 .ring{fill:var(--paper);stroke-width:2}
-.bar.forward{fill:var(--forward)}.bar.error{fill:var(--error)}.bar.grey{fill:var(--grey)}
+.bar.forward{fill:var(--forward)}.bar.error{fill:var(--error)}.bar.grey{fill:var(--still)}
 .whisker{stroke:var(--ink);stroke-width:1.2}
 """
 
