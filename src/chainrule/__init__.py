@@ -207,6 +207,7 @@ from chainrule.nn import schedules as schedules
 from chainrule.train.callbacks import Callback as Callback
 from chainrule.train.callbacks import Checkpoint as Checkpoint
 from chainrule.train.callbacks import EarlyStopping as EarlyStopping
+from chainrule.train.examination import door as _examination
 from chainrule.train.fit import evaluate as evaluate
 from chainrule.train.fit import fit as fit
 from chainrule.train.fit import predict as predict
@@ -214,6 +215,9 @@ from chainrule.train.history import History as History
 
 if TYPE_CHECKING:
     from chainrule import look as look
+
+# `look` comes after `train`, so a run does not know who examines it; it is read when a run first asks.
+_examination.leads_to(lambda: import_module("chainrule.look.examining").examine)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -99,7 +99,12 @@ def diagnose(
         batch_size=_batch_size(batch_size),
         feature_names=tuple(map(str, feature_names)),
     )
-    net.parameters()  # gives every parameter the path by which findings speak of it
+    return findings_of(case)
+
+
+def findings_of(case: Case) -> Findings:
+    """What all rules find in a case, in order; the loss's own refusal is raised where no rule has a word for it."""
+    case.net.parameters()  # gives every parameter the path by which findings speak of it
     found = [finding for rule in ALL for finding in rule.findings(case)]
     if case.failure is not None and not any(finding.severity == "error" for finding in found):
         raise case.failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from chainrule.train.callbacks import Checkpoint, EarlyStopping
 from chainrule.train.checkpoints import load_checkpoint
 from chainrule.train.evaluation import evaluate as evaluate
 from chainrule.train.evaluation import predict as predict
+from chainrule.train.examination import FinishedRun, door
 from chainrule.train.history import History
 from chainrule.train.inputs import BatchSource, GivenBatches, Rows, ShuffledRows, check_targets, hold_out, rows_of
 from chainrule.train.metrics import Figure, Metric, get_metric
@@ -57,6 +59,7 @@ def fit(
     resume: str | Path | None = None,
     compile: bool = True,
     on_nan: str = "raise",
+    diagnose: bool | None = None,
 ) -> History:
     """Train a network: for each batch guess, measure the error, send it back, correct.
 
@@ -98,6 +101,10 @@ def fit(
     on_nan
         What to do with a step that makes a loss, a gradient or a parameter infinite or NaN: `"raise"`, the default,
         stops; `"skip"` goes on as if its batch had not been there, and notes it in `history.skipped`.
+    diagnose
+        Whether to look for faults when the run is over (`cr.look.diagnose`, on up to 2,000 rows): all of them are then
+        in `history.findings`, and errors and warnings are said in two lines each where progress is shown. It changes
+        nothing and takes a fraction of a second. By default where progress is shown; not with iterables of batches.
 
     Returns
     -------
@@ -142,14 +149,12 @@ def fit(
     for some in (rows, held_out):
         if some is not None:
             _try_out(net, chosen, some)
-    rule = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
-    watchers = _watchers(callbacks, patience, progress)
     trainer = Trainer(
         net,
-        rule,
+        get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer,
         chosen.function,
         [get_metric(m) for m in metrics],
-        watchers,
+        _watchers(callbacks, patience, progress),
         source,
         held_out,
         epochs,
@@ -161,7 +166,23 @@ def fit(
         load_checkpoint(resume, trainer)
     with _interruptible(trainer):
         trainer.run()
+        _examine(trainer, chosen, batch_size, wanted=progress if diagnose is None else diagnose, aloud=progress)
     return trainer.history
+
+
+def _examine(trainer: Trainer, loss: Loss, batch_size: int, *, wanted: bool, aloud: bool) -> None:
+    """Note in the history what is wrong with a run. A trained network is never lost to an examination that fails."""
+    history, source = trainer.history, trainer.source
+    if not wanted or not isinstance(source, ShuffledRows):
+        return  # batches from an iterable are gone, or cost what they cost to make
+    run = FinishedRun(trainer.net, loss, trainer.optimizer, history, source.rows, trainer.validation, batch_size)
+    try:
+        history.findings = door.examine(run)
+    except Exception as error:
+        print(f"The run could not be diagnosed: {type(error).__name__}: {error}", file=sys.stderr)
+        return
+    if aloud and history.findings is not None:
+        history.findings.announce()
 
 
 # --- Before the first step ---------------------------------------------------------------------------------------

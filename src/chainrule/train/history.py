@@ -32,6 +32,13 @@ class Recording(Protocol):
         """The run as it was after so many steps."""
 
 
+class Findings(Protocol):
+    """What an examination of the run found, such as `cr.look.Findings`."""
+
+    def announce(self) -> None:
+        """Say on standard error what matters of it; nothing where all is well."""
+
+
 @dataclass
 class History:
     """One row for each epoch: `epoch` (from 1), `loss`, metrics, the same with `validation_`, `learning_rate`, ...
@@ -51,6 +58,9 @@ class History:
         The steps that `fit(..., on_nan="skip")` left out.
     recording
         What `cr.look.Record` kept of the run; not saved.
+    findings
+        What the diagnosis at the end found, a `cr.look.Findings`: empty where all is well, None where it was not
+        asked. Not saved.
 
     Examples
     --------
@@ -64,6 +74,7 @@ class History:
     watched: Watched = field(default_factory=Watched)
     skipped: list[Skipped] = field(default_factory=list)
     recording: Recording | None = field(default=None, repr=False, compare=False)
+    findings: Any = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.epochs)

@@ -58,6 +58,8 @@ class Case:
         The rows held out, or None.
     history, runs
         What happened in training (None before), and the histories of all runs.
+    rows
+        How many rows the network learns from; X and y may be a sample of them.
     batch_size
         Rows in a step.
     """
@@ -73,9 +75,11 @@ class Case:
         optimizer: Optimizer | None,
         batch_size: int | None,
         feature_names: tuple[str, ...],
+        rows: int | None = None,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.X, self.y, self.weighted = data[0], data[1], len(data) > 2
+        self.rows = len(self.X) if rows is None else rows
         self.validation, self.runs = validation, histories
         self.history = histories[-1] if histories else None
         self._batch_size, self._feature_names = batch_size, feature_names
@@ -89,7 +93,7 @@ class Case:
         if self._batch_size is not None:
             return self._batch_size
         steps = self.history.epochs[0].get("steps") if self.history is not None and self.history.epochs else None
-        return max(1, round(len(self.X) / steps)) if steps else min(32, len(self.X))
+        return max(1, round(self.rows / steps)) if steps else min(32, self.rows)
 
     @cached_property
     def finite(self) -> Array:

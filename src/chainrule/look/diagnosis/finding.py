@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.look.diagnosis.views import findings_html, findings_lines
+from chainrule.look.diagnosis.views import brief_lines, findings_html, findings_lines
 from chainrule.look.explaining import lines
 
 SEVERITIES = ("error", "warning", "hint")
@@ -69,6 +69,22 @@ class Findings(list[Finding]):
     def rules(self) -> list[str]:
         """The rules that found something, each once, in order."""
         return list(dict.fromkeys(finding.rule for finding in self))
+
+    @property
+    def causes(self) -> list[Finding]:
+        """The errors and warnings that no other error or warning of them is the likely cause of."""
+        grave = [finding for finding in self if finding.severity != "hint"]
+        rules = {finding.rule for finding in grave}
+        return [finding for finding in grave if finding.because not in rules]
+
+    def brief(self) -> str:
+        """The causes in two lines each, `""` where there are none."""
+        return lines.plain(brief_lines(self), 10_000)
+
+    def announce(self) -> None:
+        """Say `brief` on standard error, in colour where it has one; nothing where there is nothing to say."""
+        if self.causes:
+            lines.show_error(brief_lines(self))
 
     def to_dict(self) -> dict[str, Any]:
         """All findings as plain data for JSON."""

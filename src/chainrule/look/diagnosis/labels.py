@@ -158,6 +158,8 @@ def _likely_wrong(case: Case) -> Iterator[Sign]:
     if len(shares) < 2 or sure.mean() < 0.5:
         return
     share = float(np.median(shares))
+    if case.probes is not None and max(probe.score for probe in case.probes) > 1 - share:
+        return  # of labels that are wrong in so many rows, nothing could tell more than the rest
     if min(shares) >= WRONG / 2 and share >= WRONG:
         yield warning(
             f"y, row {case.row(int(np.argmax(against)))}",

@@ -11,7 +11,7 @@ from chainrule.look.explaining.page import text
 from chainrule.look.explaining.page import wrapped as with_sheet
 
 if TYPE_CHECKING:
-    from chainrule.look.diagnosis.finding import Finding
+    from chainrule.look.diagnosis.finding import Finding, Findings
 
 HEALTHY = "Nothing found: data, network and training look healthy."
 _SIGN = {"error": "✗", "warning": "!", "hint": "·"}
@@ -24,6 +24,19 @@ def findings_lines(findings: Sequence[Finding]) -> list[Line]:
     if not findings:
         return [[(HEALTHY, "good")]]
     return [[("Diagnosis  ", "title"), (counted(findings), "still")], *(line for f in findings for line in _block(f))]
+
+
+def brief_lines(findings: Findings) -> list[Line]:
+    """The causes alone, each with what was found and what to change, one line for each."""
+    told: list[Line] = []
+    for finding in findings.causes:
+        head = f"{_SIGN[finding.severity]} {finding.severity}: {finding.rule}"
+        told.append([(head, _STYLE[finding.severity]), (f"  {finding.where}  ", "title"), (finding.summary, "")])
+        told.append([(f"  → {finding.advice}", "good")])
+    more = len(findings) - len(findings.causes)
+    if told and more:
+        told.append([(f"  {more} more with print(history.findings)", "still")])
+    return told
 
 
 def counted(findings: Sequence[Finding]) -> str:

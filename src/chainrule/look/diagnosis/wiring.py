@@ -350,14 +350,14 @@ def _size(case: Case) -> Iterator[Sign]:
                 classes=classes,
             )
     count = sum(parameter.size for parameter in case.parameters)
-    targets = len(case.y) if case.classes is not None else case.y.size
-    if count > MANY_PARAMETERS * targets and len(case.y) >= 2:
+    targets = case.rows if case.classes is not None else case.rows * math.prod(case.y.shape[1:])
+    if count > MANY_PARAMETERS * targets and case.rows >= 2:
         yield hint(
             "the network",
-            f"{count:,} parameters learn from {len(case.y):,} rows: it can learn them by heart.",
+            f"{count:,} parameters learn from {case.rows:,} rows: it can learn them by heart.",
             "fewer units, or nn.Dropout and weight_decay=1e-2 with AdamW, and validation with patience=10",
             parameters=count,
-            rows=len(case.y),
+            rows=case.rows,
         )
 
 

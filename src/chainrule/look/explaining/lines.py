@@ -79,3 +79,13 @@ def show(lines: Iterable[Line]) -> None:
     from rich.console import Console
 
     Console(highlight=False).print(rich_text(lines))
+
+
+def show_error(lines: Iterable[Line]) -> None:
+    """Print whole lines to standard error, where a terminal breaks those that are too long for it."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    text = rich_text(lines)
+    text.no_wrap, text.overflow = False, "fold"
+    console.print(text, soft_wrap=not console.is_terminal)

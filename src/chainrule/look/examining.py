@@ -1,0 +1,50 @@
+"""The examination that `fit` and `chainrule train` make by themselves when a run is over: `diagnose` on a sample.
+
+Comes in: a finished run. Goes out: findings. However large the data, a few thousand rows are read, always the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.look.diagnosing import findings_of
+from chainrule.look.diagnosis.case import Case
+from chainrule.look.diagnosis.finding import Findings
+from chainrule.nn.optimizers import Optimizer
+from chainrule.train.examination import FinishedRun
+from chainrule.train.inputs import Rows
+
+Array = np.ndarray[Any, Any]
+MOST_ROWS = 2000  # as many as the rules about data look at
+
+
+def examine(run: FinishedRun) -> Findings:
+    """Everything that the rules find in a finished run; nothing of it is changed."""
+    case = Case(
+        run.net,
+        sampled(run.rows),
+        run.loss,
+        validation=None if run.validation is None else sampled(run.validation),
+        histories=(run.history,),
+        optimizer=_at_the_rate_of_the_run(run),
+        batch_size=run.batch_size,
+        feature_names=run.feature_names,
+        rows=len(run.rows),
+    )
+    return findings_of(case)
+
+
+def sampled(rows: Rows, most: int = MOST_ROWS) -> tuple[Array, ...]:
+    """All rows in their order, or so many of them drawn at random, the same every time."""
+    if len(rows) <= most:
+        return rows.take(slice(None))
+    return rows.take(np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False)))
+
+
+def _at_the_rate_of_the_run(run: FinishedRun) -> Optimizer | None:
+    """The optimizer, unless its schedule has moved on: the rate at which it ends says nothing about the run."""
+    began = run.history.epochs[0]["learning_rate"] if run.history.epochs else math.nan
+    return run.optimizer if run.optimizer.current_learning_rate() == began else None

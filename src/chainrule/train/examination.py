@@ -1,0 +1,68 @@
+"""The examination at the end of a run: what it gets to see, and the door to who makes it.
+
+Whoever looks at runs stands behind this folder in the order of imports, so `train` does not know it: the package itself
+says at its top where the examiner is, and it is loaded when the first run has to be examined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from chainrule.nn.losses import Loss
+from chainrule.nn.module import Module
+from chainrule.nn.optimizers import Optimizer
+from chainrule.train.history import Findings, History
+from chainrule.train.inputs import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that is over, as its examiner gets it.
+
+    Attributes
+    ----------
+    net, loss, optimizer, history
+        What learned, what measured it, what corrected it, and how it went.
+    rows, validation
+        What it learned from, and what was held out (or None).
+    batch_size
+        Rows in a step.
+    feature_names
+        How the columns of the inputs are called, where that is known.
+    """
+
+    net: Module
+    loss: Loss
+    optimizer: Optimizer
+    history: History
+    rows: Rows
+    validation: Rows | None
+    batch_size: int
+    feature_names: tuple[str, ...] = ()
+
+
+class Examiner(Protocol):
+    """Says what is wrong with a finished run, and changes nothing."""
+
+    def __call__(self, run: FinishedRun) -> Findings:
+        """What was found, causes before symptoms."""
+
+
+class Door:
+    """Leads to the examiner, which is fetched when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._fetch: Callable[[], Examiner] | None = None
+
+    def leads_to(self, fetch: Callable[[], Examiner]) -> None:
+        """Say how the examiner is fetched."""
+        self._fetch = fetch
+
+    def examine(self, run: FinishedRun) -> Findings | None:
+        """What the examiner finds; None where nobody is behind the door."""
+        return None if self._fetch is None else self._fetch()(run)
+
+
+door = Door()
