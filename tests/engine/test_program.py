@@ -9,6 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.engine.op import Op
 from chainrule.engine.program import Program
 from chainrule.engine.trace import trace
 
@@ -153,6 +154,33 @@ def test_a_result_is_not_overwritten_by_the_next_call() -> None:
     array = np.asarray(first)
     double(X)
     assert array.tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize("rows", [1, 500, 5000])
+def test_arguments_and_results_of_any_size_belong_to_the_caller(rows: int, rng: np.random.Generator) -> None:
+    f = cr.compile(lambda x, y: (x * y, cr.sum(x), x + y))
+    x, y = (rng.standard_normal((rows, 8)).astype("f") for _ in range(2))
+    first = f(x, y)
+    kept = [np.asarray(part).copy() for part in first]
+    x += 1  # what was handed over may change afterwards, and the next call sees it
+    second = f(x, y)
+    for before, part in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(before, part)
+    np.testing.assert_array_equal(second[0], x * y)
+    np.testing.assert_array_equal(f(first[0], second[2])[2], kept[0] + (x + y))
+    for part in (*first, *second):
+        assert not np.asarray(part).flags.writeable
+
+
+def test_a_result_becomes_a_constant_where_somebody_computes_with_it() -> None:
+    (result,) = cr.compile(lambda x: (x * 2,))(np.ones(3, "f"))
+    assert isinstance(result, cr.Tensor)
+    assert (result.shape, result.dtype, result.size, result.ndim) == ((3,), cr.float32, 3, 1)
+    assert result.node is result.node
+    assert result.node.op is Op.CONSTANT
+    assert result.node.provenance.source.startswith("assert result.node is")
+    w = cr.Parameter(np.ones(3, "f"))
+    assert cr.backpropagate(cr.sum(w * result))[w].tolist() == [2.0, 2.0, 2.0]
 
 
 def test_two_programs_take_turns_on_the_same_states() -> None:
@@ -316,6 +344,26 @@ def test_a_program_refuses_what_it_was_not_made_for() -> None:
         program(np.zeros((3, 2)), np.array([0]))
     with pytest.raises(cr.ArgumentError, match="takes 2 arguments, but got 1"):
         program(np.zeros((3, 2), "f"))
+
+
+@pytest.mark.parametrize("kind", [">f4", "f2", "f8", ">i8", "u1", "?"])
+@pytest.mark.parametrize("rows", [3, 9000])
+def test_arrays_of_any_numeric_type_count_as_the_tensors_that_they_become(kind: str, rows: int) -> None:
+    f = cr.compile(lambda x: (x + 1, cr.astype(x, cr.float32)))
+    x = np.arange(rows) % 120
+    for _ in range(2):
+        for array in (x.astype("f"), x.astype(kind)):
+            more, narrow = f(array)
+            assert more.dtype == (cr.asarray(array) + 1).dtype
+            np.testing.assert_array_equal(more, (cr.asarray(array) + 1).value)
+            np.testing.assert_array_equal(narrow, array.astype("f"))
+
+
+def test_an_array_that_is_no_tensor_is_refused() -> None:
+    f = cr.compile(lambda x: x + 1)
+    f(np.ones(3, "f"))
+    with pytest.raises(cr.DTypeError, match="complex64 cannot become a tensor"):
+        f(np.ones(3, "c8"))
 
 
 @pytest.mark.parametrize("index", [3, -4, 10**12])

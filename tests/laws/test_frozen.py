@@ -15,6 +15,7 @@ OWNERS = {
     "chainrule.engine.random._default": "the stream that chainrule.random draws from",
     "chainrule.engine.context.modes": "whether a network is in training",
     "chainrule.train.examination.door": "who examines finished runs: set once, when the package is imported",
+    "chainrule.engine.context.places": "which arrays hold the values of states",
     "chainrule.train.steps._forward": "compiled networks, as long as they live",
     "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
     "chainrule.engine.native._building": "a lock: LLVM builds one module at a time",

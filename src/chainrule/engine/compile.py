@@ -9,24 +9,28 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from chainrule.engine.context import modes, trace_under_way
+from chainrule.engine.dtypes import DTYPES, adopted
+from chainrule.engine.result import Result
 from chainrule.engine.state import State
-from chainrule.engine.structure import Branch, Fixed, Structure, put_together, take_apart
-from chainrule.engine.tensor import Tensor, constant
+from chainrule.engine.structure import Branch, Fixed, Leaf, Structure, put_together, take_apart
+from chainrule.engine.tensor import Tensor
 from chainrule.engine.trace import trace
 from chainrule.errors import TraceError
 
 if TYPE_CHECKING:
     from chainrule.engine.program import Program
+    from chainrule.engine.run import Run
 
 KEPT = 16  # programs of one function; the one used longest ago goes first
 _OFTEN = 5  # programs after which a warning tells why there are so many
 
+Array = np.ndarray[Any, Any]
 R = TypeVar("R")
 
 
@@ -88,7 +92,7 @@ class Compiled(Generic[R]):
         self._function = function
         self._name = getattr(function, "__name__", type(function).__name__)
         self._programs: OrderedDict[Hashable, list[_Version]] = OrderedDict()
-        self._quick: dict[Hashable, _Version] = {}  # for calls with nothing but tensors and arrays
+        self._quick: dict[Hashable, tuple[_Version, Run]] = {}  # for calls with nothing but tensors and arrays
         self._made = 0
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -97,17 +101,17 @@ class Compiled(Generic[R]):
     def __call__(self, *arguments: Any, **named: Any) -> R:
         if trace_under_way.get() is not None:
             return self._function(*arguments, **named)
-        quick = None if named else _quick_key(arguments)
-        version = self._quick.get(quick) if quick is not None else None
-        if version is not None and version.still_holds():
-            leaves = [argument.value if type(argument) is Tensor else argument for argument in arguments]
-        else:
-            version, leaves = self._version(arguments, named)
-            if quick is not None:
-                self._quick[quick] = version
-        results = version.program(*leaves)
-        tensors = iter([Tensor(constant(result, result.dtype).node) for result in results])
-        found: R = put_together(version.returned, tensors)
+        given: list[Array] = []
+        key = None if named else _quick_key(arguments, given)
+        if key in self._quick:
+            version, run = self._quick[key]
+            if version.still_holds():
+                found: R = version.returns(run.on(given))
+                return found
+        version, leaves = self._version(arguments, named)
+        found = version.returns(version.program(*leaves))
+        if key is not None and all(leaf.dtype.isnative and leaf.dtype in DTYPES for leaf in given):
+            self._quick[key] = version, version.program.ready()
         return found
 
     def program(self, *arguments: Any, **named: Any) -> Program:
@@ -117,7 +121,7 @@ class Compiled(Generic[R]):
     def _version(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[_Version, list[Any]]:
         leaves: list[Any] = []
         structure = take_apart((arguments, named), _is_array, leaves)
-        leaves = [leaf.value if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves]
+        leaves = [leaf.value if isinstance(leaf, Tensor) else _adopted(np.asarray(leaf)) for leaf in leaves]
         key = (structure, tuple([(leaf.shape, leaf.dtype.char) for leaf in leaves]))
         versions = self._programs.get(key)
         if versions is not None:
@@ -182,14 +186,20 @@ class _Version:
 
     def __init__(self, program: Program, returned: Structure) -> None:
         self.program, self.returned = program, returned
-        self._checked = modes.count
+        self._checked = modes.latest
         self._holds = True
 
     def still_holds(self) -> bool:
         """Whether the modes that it relied on are as they were."""
-        if self._checked != modes.count:
-            self._checked, self._holds = modes.count, self.program.holds()
+        if self._checked is not modes.latest:
+            self._checked, self._holds = modes.latest, self.program.holds()
         return self._holds
+
+    def returns(self, results: Sequence[Array]) -> Any:
+        """What a call returns whose program gave these results."""
+        if type(self.returned) is Leaf:
+            return Result(results[0])
+        return put_together(self.returned, map(Result, results))
 
 
 def _is_array(value: Any) -> bool:
@@ -197,14 +207,24 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray | np.generic) and not isinstance(value, State)
 
 
-def _quick_key(arguments: tuple[Any, ...]) -> Hashable | None:
-    """What tells signatures apart where all arguments are tensors or arrays; None where one is something else."""
+def _adopted(array: Array) -> Array:
+    """The array in the data type that it has as a tensor."""
+    return array.astype(adopted(array.dtype), copy=False)
+
+
+def _quick_key(arguments: tuple[Any, ...], leaves: list[Array]) -> Hashable | None:
+    """What tells signatures apart where all arguments are tensors or arrays; None where one is something else.
+
+    Their arrays are appended to `leaves`.
+    """
     parts = []
     for argument in arguments:
-        if type(argument) is Tensor or type(argument) is np.ndarray:
-            parts.append((argument.shape, argument.dtype.num))
-        else:
+        if type(argument) is Tensor or type(argument) is Result:
+            argument = argument.value
+        elif type(argument) is not np.ndarray:
             return None
+        leaves.append(argument)
+        parts.append((argument.shape, argument.dtype))
     return tuple(parts)
 
 

@@ -28,18 +28,22 @@ class StateReader(Protocol):
 Mode = tuple[object, str, object]  # whose attribute had which value while a function was traced
 
 
-class Modes:
-    """How often the mode of a module or parameter was set: compiled programs then look whether theirs still holds."""
+class Changes:
+    """Whether something was changed since one last looked: `latest` is another object then.
+
+    An object, because two threads that count at once may count one change for two.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.latest = object()
 
     def changed(self) -> None:
-        """Some mode was set."""
-        self.count += 1
+        """Something has just been changed."""
+        self.latest = object()
 
 
-modes = Modes()
+modes = Changes()  # the mode of a module or parameter; compiled programs then look whether theirs still holds
+places = Changes()  # which array holds the value of a state; programs then look where theirs are
 recording: ContextVar[bool] = ContextVar("recording", default=True)
 gradient_of: ContextVar[Node | None] = ContextVar("gradient_of", default=None)
 trace_under_way: ContextVar[StateReader | None] = ContextVar("trace", default=None)

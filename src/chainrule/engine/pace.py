@@ -16,6 +16,13 @@ _WEIGHT = 0.3  # of a new figure against those before
 class Pace:
     """The seconds that a step takes with the team and alone, as they were lately.
 
+    Attributes
+    ----------
+    alone
+        Whether the next run should be made by one thread.
+    is_trial
+        Whether the next run only looks whether the other kind has become quicker.
+
     >>> pace = Pace()
     >>> for _ in range(8):
     ...     pace.note(pace.alone, 5.0 if pace.alone else 3.0)
@@ -27,22 +34,7 @@ class Pace:
         self._seconds: dict[bool, float] = {}
         self._tries = {False: 0, True: 0}
         self._since = 0  # runs since the other kind was tried
-
-    @property
-    def alone(self) -> bool:
-        """Whether the next run should be made by one thread."""
-        if min(self._tries.values()) < _TRIES:
-            return self._tries[True] < self._tries[False]
-        return self._best != (self._since >= _AGAIN)
-
-    @property
-    def is_trial(self) -> bool:
-        """Whether the next run only looks whether the other kind has become quicker."""
-        return min(self._tries.values()) >= _TRIES and self._since >= _AGAIN
-
-    @property
-    def _best(self) -> bool:
-        return self._seconds.get(True, inf) < self._seconds.get(False, inf)
+        self._best = self.alone = self.is_trial = False
 
     def note(self, alone: bool, seconds: float) -> None:
         """A run was made: how long each of its steps took."""
@@ -55,3 +47,14 @@ class Pace:
         else:
             self._seconds[alone] = seconds if is_trial else before + _WEIGHT * (seconds - before)
         self._since = 0 if is_first or is_trial else self._since + 1
+        self._decide()
+
+    def _decide(self) -> None:
+        """What the next run is to be; asked for before every run, so it stands ready."""
+        self._best = self._seconds.get(True, inf) < self._seconds.get(False, inf)
+        with_team, alone = self._tries[False], self._tries[True]
+        if min(with_team, alone) < _TRIES:
+            self.alone = alone < with_team
+        else:
+            self.is_trial = self._since >= _AGAIN
+            self.alone = self._best != self.is_trial

@@ -81,7 +81,7 @@ class Program:
             self._native = Native(lambda: self.module.text, self.target, self.module.signature)
         return self._native
 
-    def _ready(self) -> Run:
+    def ready(self) -> Run:
         """What it holds while it can be called, made for the first call.
 
         Of two threads that call for the first time at once both make one, and both take the one that was put down
@@ -107,7 +107,7 @@ class Program:
 
     def __call__(self, *arguments: Any) -> list[Array]:
         """Run the step on arrays of the traced shapes and data types: returns the results and assigns the states."""
-        return (self._run or self._ready())(arguments)
+        return (self._run or self.ready())(arguments)
 
     def profile(self, *arguments: Any) -> Profile:
         """Run the step on arrays a number of times with a clock between its kernels.
@@ -153,7 +153,7 @@ class Program:
         ShapeError, DTypeError, ArgumentError
             If an array does not fit the step, or a number is not that of a row.
         """
-        return self._ready().loop([np.asarray(array) for array in data], np.asarray(rows), stop or Stop())
+        return self.ready().loop([np.asarray(array) for array in data], np.asarray(rows), stop or Stop())
 
 
 def _show(program: Program) -> None:

@@ -2,12 +2,17 @@
 
 A run binds arrays to the slots of the table, starts the native step with the team, and raises what native code could
 only note down. Many steps are made in slices, so that Ctrl-C is answered between them.
+
+A call should cost little more than the native code. To ask an array where it begins takes longer than to copy a few
+kilobytes, so small arguments and results have a place of their own and are copied there and from there; and states are
+asked where their values are only after some state in the process has got another array.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import threading
 import time
@@ -17,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.context import places
 from chainrule.engine.dtypes import DType
 from chainrule.engine.emit import Module
 from chainrule.engine.graph import Node, Shape
@@ -35,6 +41,7 @@ SLICE = 0.05  # seconds of steps in one native call of a loop
 _TELLING = 0.005  # seconds of a slice from which it says something about the pace: waking a worker takes a little
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
 _PATIENT = 1 << 17  # looks for workers that come: a loop is long, so it is worth waiting a little for them
+_COPIED = 2**14  # bytes of an argument or a result up to which it is copied
 _ENTRY = functools.cache(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64))
 
 
@@ -67,8 +74,12 @@ class Run:
         self.arguments, self.results = arguments, results
         self.states, self.written = states, [state in written for state in states]
         self.held: list[Array | None] = [None] * len(states)
+        self.places: object = None  # of the states, when they were last asked for
         self.first_state = 1 + len(arguments)
         self.first_result = self.first_state + len(states)
+        self.inputs, self.outputs = _places(arguments), _places(results)
+        self.large = [number for number, place in enumerate(self.outputs) if place is None]
+        self.is_bound = False  # whether the table points at the places of small results
         self.constants = [aligned(_value(node)) for node in plan.constants]
         self.table = np.zeros(self.first_result + len(results) + len(self.constants), np.int64)
         self.table[self.first_result + len(results) :] = [address_of(each) for each in self.constants]
@@ -78,11 +89,15 @@ class Run:
         self.job = np.zeros(JOB, np.int64)
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
         self.scratch = np.zeros(0, np.uint8)
+        self._make_room(1)
         self.team: Team | None = None
         self.pace = Pace()
         self.paced = True  # False: always the whole team
         self.steps = 1  # of the next slice of a loop
         self.address = native.address(entry)
+        self.job_at = address_of(self.job)
+        alone = ctypes.c_void_p(self.job_at), ctypes.c_int64(0), ctypes.c_int64(1)
+        self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
         self.loops: dict[tuple[str, ...], tuple[Native, int]] = {}
         self.batches: list[Array] = []
         self.lock = threading.Lock()
@@ -92,27 +107,53 @@ class Run:
         """One step: returns its results and assigns the states."""
         if len(arguments) != len(self.arguments):
             raise ArgumentError(f"the program takes {len(self.arguments)} arguments, but got {len(arguments)}.")
-        kept = [
+        return self.on([
             fitting(argument, shape, dtype, number)
             for number, (argument, (shape, dtype)) in enumerate(zip(arguments, self.arguments, strict=True))
-        ]
-        results = [np.empty(shape, dtype) for shape, dtype in self.results]
-        with self.lock:
-            self.bind(kept, results)
-            self.bind_states()
-            self.step()
-            self.check()
-        return results
+        ])  # fmt: skip
 
-    def bind(self, arguments: Sequence[Array], results: Sequence[Array]) -> None:
-        """Point at arrays for what goes in and what comes out."""
-        for slot, array in enumerate(arguments, 1):
-            self.table[slot] = address_of(array)
-        for slot, array in enumerate(results, self.first_result):
-            self.table[slot] = address_of(array)
+    def on(self, arguments: Sequence[Array]) -> list[Array]:
+        """One step on arrays that are known to have the right shapes and data types."""
+        with self.lock:
+            if not self.is_bound:
+                self._bind_places()
+            if self.places is not places.latest:
+                self.bind_states()
+            large = []
+            for number, array in enumerate(arguments):
+                place = self.inputs[number]
+                if place is not None:
+                    place[...] = array
+                else:
+                    large.append(self._bind(1 + number, contiguous(array)))
+            fresh = self._bind_results() if self.large else {}
+            self.step()
+            if self.module.sites:
+                self.check()
+            return [place.copy() if place is not None else fresh[number] for number, place in enumerate(self.outputs)]
+
+    def _bind_results(self) -> dict[int, Array]:
+        """Point at new arrays for the results that are not copied."""
+        first = self.first_result
+        return {number: self._bind(first + number, np.empty(*self.results[number])) for number in self.large}
+
+    def _bind_places(self) -> None:
+        """Point at the places of what is copied: a loop leaves the table pointing elsewhere."""
+        for first, found in ((1, self.inputs), (self.first_result, self.outputs)):
+            for slot, place in enumerate(found, first):
+                if place is not None:
+                    self._bind(slot, place)
+        self.is_bound = True
+
+    def _bind(self, slot: int, array: Array) -> Array:
+        self.table[slot] = address_of(array)
+        return array
 
     def bind_states(self) -> None:
         """Point at the states' arrays as they are now."""
+        if self.places is places.latest:
+            return
+        self.places = places.latest  # before looking: what another thread changes meanwhile is looked at next time
         held = self.held
         for number, state in enumerate(self.states):
             if self.written[number]:
@@ -130,18 +171,21 @@ class Run:
         """Run a native function on the job, with the team unless one thread does everything."""
         if alone or self.module.is_alone:
             self._make_room(1)
-            _ENTRY(address)(self.job.ctypes.data, 0, 1)
+            _ENTRY(address)(self.job_at, 0, 1)
             return
         crew = team()
         if crew is not self.team:
             self._make_room(crew.size)
             self.job[1] = crew.memory
             self.team, self.pace = crew, Pace()
-        crew.run(address, self.job.ctypes.data, **({} if patience is None else {"patience": patience}))
+        crew.run(address, self.job_at, **({} if patience is None else {"patience": patience}))
 
     def step(self) -> None:
         """One step at the pace that suits the machine."""
-        if self.module.is_alone or not self.paced:
+        if self.module.is_alone or team().size == 1:
+            self.alone()
+            return
+        if not self.paced:
             self.launch(self.address)
             return
         alone = self.pace.alone
@@ -165,8 +209,10 @@ class Run:
         with self.lock:
             address = self._loop_for([array.dtype for array in data])
             if not self.batches:
-                self.batches = [aligned(np.zeros(shape, dtype)) for shape, dtype in self.arguments]
-            self.bind(self.batches, [])
+                self.batches = [_place(shape, dtype) for shape, dtype in self.arguments]
+            self.is_bound = False
+            for slot, batch in enumerate(self.batches, 1):
+                self._bind(slot, batch)
             done, last = 0, self.steps
             while done < len(rows) and not stop.word[0]:
                 alone = self.pace.alone
@@ -255,14 +301,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_locks)
 
 
+def _place(shape: Shape, dtype: DType) -> Array:
+    """Room for an array."""
+    return aligned(np.zeros(shape, dtype))
+
+
+def _places(signature: Signature) -> list[Array | None]:
+    """A place for each array that is small enough to be copied."""
+    small = [math.prod(shape) * dtype.itemsize <= _COPIED for shape, dtype in signature]
+    return [_place(*each) if is_small else None for each, is_small in zip(signature, small, strict=True)]
+
+
 def fitting(argument: Any, shape: Shape, dtype: DType, number: int) -> Array:
-    """An argument as an array without gaps."""
+    """An argument as an array."""
     array = argument if isinstance(argument, np.ndarray) else np.asarray(argument)
     if array.shape != shape:
         raise ShapeError(f"argument {number} has the shape {array.shape}, but the program was made for {shape}.")
     if array.dtype != dtype:
         raise DTypeError(f"argument {number} is {array.dtype.name}, but the program was made for {dtype.name}.")
-    return contiguous(array)
+    return array
 
 
 def contiguous(array: Array) -> Array:

@@ -56,6 +56,7 @@ class State(Tensor):
             return trace.read(self)
         if self._lent is not None:
             self._node, self._lent = self._leaf(self._lent), None
+            context.places.changed()
         return self._node
 
     def lend(self) -> Array:
@@ -65,6 +66,7 @@ class State(Tensor):
             assert value is not None, "a state always has a value"
             self._lent = aligned(value)
             self._node = replace(self._node, value=None)
+            context.places.changed()
         return self._lent
 
     def look(self) -> Array:
@@ -92,6 +94,7 @@ class State(Tensor):
             trace.write(self, new)
         else:
             self._node, self._lent = self._leaf(new.value), None
+            context.places.changed()
 
     def __repr__(self) -> str:
         label = f'"{self.name}", ' if self.name else ""
