@@ -32,7 +32,7 @@ PEERS = {
     OURS: Peer("ours", "ManySteps", "Prediction", "chainrule", quick=True),
     OURS_BY_STEP: Peer("ours", "EachStep", "", "chainrule", quick=True),
     FUSED: Peer("pytorch", "Eager", "Prediction", "torch", quick=True),
-    "PyTorch compile": Peer("pytorch", "Compiled", "", "torch"),
+    "PyTorch compile": Peer("pytorch", "Compiled", "CompiledPrediction", "torch"),
     "JAX jit": Peer("jax_xla", "EachStep", "Prediction", "jax", quick=True),
     SCAN: Peer("jax_xla", "ManySteps", "", "jax", quick=True),
     "tinygrad": Peer("tiny_grad", "Jitted", "", "tinygrad"),

@@ -111,7 +111,7 @@ class Fit:
 
 
 class Prediction:
-    """The compiled network, called with arrays."""
+    """The compiled network: arrays go in and come out, as from onnxruntime; the others work on tensors of their own."""
 
     def __init__(self, workload: Workload) -> None:
         net = network(workload)
@@ -125,7 +125,7 @@ class Prediction:
     def run(self, count: int) -> int:
         """Predict `count` times."""
         for _ in range(count):
-            self.function(self.x)
+            np.asarray(self.function(self.x))
         return count
 
     def answers(self) -> Array:

@@ -79,13 +79,17 @@ class Eager:
         return [self.step(number).item() for number in cycled(self.workload.pool, steps)]
 
 
+def _require_compiler() -> None:
+    if not shutil.which("g++") and not shutil.which("clang++"):
+        raise UnsuitedError("torch.compile needs a C++ compiler, and there is none")
+    torch.compiler.reset()
+
+
 class Compiled(Eager):
     """Forward, loss and backward through torch.compile; the optimizer is the fused one."""
 
     def _loss_of(self) -> Any:
-        if not shutil.which("g++") and not shutil.which("clang++"):
-            raise UnsuitedError("torch.compile needs a C++ compiler, and there is none")
-        torch.compiler.reset()
+        _require_compiler()
         return torch.compile(super()._loss_of(), dynamic=False)
 
 
@@ -110,6 +114,15 @@ class Prediction:
         """What the network answers."""
         with torch.inference_mode():
             return self.net(self.x).numpy()
+
+
+class CompiledPrediction(Prediction):
+    """The same through torch.compile."""
+
+    def __init__(self, workload: Workload) -> None:
+        super().__init__(workload)
+        _require_compiler()
+        self.net = torch.compile(self.net, dynamic=False)
 
 
 class Digits:

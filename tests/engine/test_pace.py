@@ -23,6 +23,11 @@ def test_the_other_is_tried_again_now_and_then() -> None:
     assert 6 <= made[8:].count(False) <= 14
 
 
+def test_a_trial_that_costs_much_is_repeated_rarely() -> None:
+    made = run(Pace(), 100_000, {False: 100.0, True: 1.0})
+    assert 10 <= made[8:].count(False) <= 60  # the time of a trial is a twentieth of that between two
+
+
 def test_a_machine_that_becomes_busy_is_noticed() -> None:
     pace = Pace()
     run(pace, 40, {False: 1.0, True: 2.0})

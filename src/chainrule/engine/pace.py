@@ -9,7 +9,8 @@ from __future__ import annotations
 from math import inf
 
 _TRIES = 4  # runs of each kind, in turns, before the first decision: the quickest of them counts
-_AGAIN = 16  # runs after which the other kind is tried again
+_AGAIN = 16  # runs after which the other kind is tried again, at the soonest
+_SHARE = 0.05  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
 _WEIGHT = 0.3  # of a new figure against those before
 
 
@@ -34,6 +35,7 @@ class Pace:
         self._seconds: dict[bool, float] = {}
         self._tries = {False: 0, True: 0}
         self._since = 0  # runs since the other kind was tried
+        self._wait: float = _AGAIN  # runs until it is tried again
         self._best = self.alone = self.is_trial = False
 
     def note(self, alone: bool, seconds: float) -> None:
@@ -45,6 +47,8 @@ class Pace:
         if is_first:  # the first runs meet cold caches and sleeping workers
             self._seconds[alone] = min(before, seconds)
         else:
+            if is_trial:
+                self._wait = max(_AGAIN, (seconds / max(1e-9, self._seconds[self._best]) - 1) / _SHARE)
             self._seconds[alone] = seconds if is_trial else before + _WEIGHT * (seconds - before)
         self._since = 0 if is_first or is_trial else self._since + 1
         self._decide()
@@ -56,5 +60,5 @@ class Pace:
         if min(with_team, alone) < _TRIES:
             self.alone = alone < with_team
         else:
-            self.is_trial = self._since >= _AGAIN
+            self.is_trial = self._since >= self._wait
             self.alone = self._best != self.is_trial

@@ -153,8 +153,12 @@ def net_dtype(net: Module) -> DType:
 
 def as_input(array: Any, dtype: DType) -> Tensor:
     """A batch as a tensor: floating arrays in the network's own type, integers and booleans as they are."""
-    array = np.asarray(array)
-    return asarray(array, dtype=dtype) if array.dtype.kind == "f" else asarray(array)
+    return asarray(_in_type(array, dtype))
+
+
+def _in_type(array: Any, dtype: DType) -> Array:
+    found: Array = np.asarray(array)
+    return found.astype(dtype, copy=False) if found.dtype.kind == "f" else found
 
 
 @contextmanager
@@ -177,17 +181,16 @@ def answers_to(net: Module, batches: Iterable[Any], *, native: bool = False) -> 
     for x in batches:
         with modes_kept(net), no_grad():
             net.eval()
-            batch = as_input(x, dtype)
-            answers = _native_answers(net, batch) if native else None
+            answers = _native_answers(net, _in_type(x, dtype)) if native else None
             if answers is None:
-                answers = np.asarray(net(batch))
+                answers = np.asarray(net(as_input(x, dtype)))
         yield answers
 
 
 _forward: WeakKeyDictionary[Module, Compiled[Any]] = WeakKeyDictionary()
 
 
-def _native_answers(net: Module, batch: Tensor) -> Array | None:
+def _native_answers(net: Module, batch: Array) -> Array | None:
     """The answers of the compiled network; None where it cannot be compiled."""
     if net not in _forward:
         reference = ref(net)  # the dictionary must not keep the network alive
