@@ -64,13 +64,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         os.environ["CHAINRULE_CACHE"] = str(Path(folder) / "cache")
         telling.result(train(Flags("digits"), begin=telling.plan, callbacks=[Shown(console)]))
-    drawing = console.export_svg(title=COMMAND, theme=MONOKAI, unique_id="run")
+    save(console, COMMAND, PICTURE)
+
+
+def save(console: Console, title: str, file: Path) -> None:
+    """Write what was printed on a console that records as a picture."""
+    drawing = console.export_svg(title=title, theme=MONOKAI, unique_id=file.stem)
     drawing = re.sub(r"\s*@font-face \{.*?\}\n", "\n", drawing, flags=re.DOTALL)
     fonts = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace'
     drawing = drawing.replace("font-family: Fira Code, monospace", f"font-family: {fonts}")
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text("\n".join(line.rstrip() for line in drawing.splitlines()) + "\n", encoding="utf-8")
-    print(f"wrote {PICTURE}")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join(line.rstrip() for line in drawing.splitlines()) + "\n", encoding="utf-8")
+    print(f"wrote {file}")
 
 
 if __name__ == "__main__":

@@ -218,7 +218,8 @@ def _watchers(callbacks: Sequence[Callback], patience: int | None, progress: boo
             raise ArgumentError(f"callbacks must be Callback objects, but one is {callback!r:.60}.")
     early: list[Callback] = [EarlyStopping(patience)] if patience is not None else []
     ordered = sorted([*early, *callbacks], key=lambda callback: isinstance(callback, Checkpoint))
-    return [*ordered, *([Progress()] if progress else [])]
+    shown = any(callback.shows_progress() for callback in callbacks)
+    return [*ordered, *([Progress()] if progress and not shown else [])]
 
 
 def _try_out(net: Module, loss: Loss, rows: Rows) -> None:

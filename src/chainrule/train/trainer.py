@@ -71,6 +71,10 @@ class Callback:
         """Whether `on_batch_end` has to be called right after a step, counted from 1, although others need not."""
         return False
 
+    def shows_progress(self) -> bool:
+        """Whether it shows the run on standard error itself; `fit` then shows nothing beside it."""
+        return False
+
     def on_epoch_end(self, trainer: Trainer) -> None:
         """After a whole epoch and its validation; it is the last row of `trainer.history`."""
 

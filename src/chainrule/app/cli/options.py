@@ -71,5 +71,14 @@ Seed = Annotated[
 Output = Annotated[
     str | None, _option("--output", "FOLDER", OUTPUT, "For model, history and report; default runs/NAME.")
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Show every layer while it learns: gradients, updates, activations, with a sign where one is out of "
+        "its healthy range. In a terminal only; the history keeps the figures.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, in one line.", rich_help_panel=OUTPUT)]

@@ -5,6 +5,7 @@ import typer
 from chainrule.app.cli import options, screen, telling
 from chainrule.app.jobs import training
 from chainrule.app.jobs.flags import Flags, read_widths
+from chainrule.look.watching.watch import Watch
 from chainrule.train.progress import Progress
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -33,6 +34,7 @@ def train(
     patience: options.Patience = None,
     seed: options.Seed = None,
     output: options.Output = None,
+    watch: options.Watch = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,16 +69,18 @@ def train(
         weights=weights,
         output=output,
     )
-    _run(flags, json, quiet)
+    _run(flags, json, quiet, watch)
 
 
-def _run(flags: Flags, json: bool, quiet: bool) -> None:
+def _run(flags: Flags, json: bool, quiet: bool, watch: bool) -> None:
     """Train, and say what happened in the way that was asked for."""
     silent = json or quiet
+    watchers = [Watch(live=not silent)] if watch else []
+    shown = silent or any(watcher.shows_progress() for watcher in watchers)
     finished = training.train(
         flags,
         begin=(lambda plan: None) if silent else telling.plan,
-        callbacks=[] if silent else [Progress()],
+        callbacks=[*watchers, *([] if shown else [Progress()])],
     )
     if json:
         screen.print_json(telling.document(finished))

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.look.diagnosis.case import Case, Layer
+from chainrule.look.diagnosis.case import Case
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, hint, warning
 from chainrule.look.diagnosis.trials import Trial
 from chainrule.look.explaining.update import moves_of
 from chainrule.nn.activations import ActivationLayer
 from chainrule.nn.dense import Dense
+from chainrule.nn.module import Module
 
 Array = np.ndarray[Any, Any]
-VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED = 1e-3, 1e-4, 70.0, 0.5, 0.5
+VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED, SATURATED_LATER = 1e-3, 1e-4, 70.0, 0.5, 0.5, 0.75
 TOO_LARGE, TOO_SMALL, NOISE = 1.0, 1e-7, 4.0
 HIGH_RATE, LOW_RATE, CREEPING, COLLAPSED = 0.03, 1e-4, 0.05, 0.05
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -82,15 +83,16 @@ def _exploding(case: Case) -> Iterator[Sign]:
         )
 
 
-def _activation(layer: Layer) -> str:
-    if isinstance(layer.module, Dense):
-        return layer.module.activation.name if layer.module.activation else ""
-    return layer.module.activation if isinstance(layer.module, ActivationLayer) else ""
+def activation_of(module: Module) -> str:
+    """The name of a layer's activation; nothing where it has none."""
+    if isinstance(module, Dense):
+        return module.activation.name if module.activation else ""
+    return module.activation if isinstance(module, ActivationLayer) else ""
 
 
 def _dead(case: Case) -> Iterator[Sign]:
     for layer in case.layers:
-        if _activation(layer) != "relu" or layer.produced.ndim < 2 or len(layer.produced) < 16:
+        if activation_of(layer.module) != "relu" or layer.produced.ndim < 2 or len(layer.produced) < 16:
             continue
         units = layer.produced.reshape(-1, layer.produced.shape[-1])
         dead = (units == 0).all(axis=0)
@@ -108,15 +110,16 @@ def _dead(case: Case) -> Iterator[Sign]:
 
 def _saturated(case: Case) -> Iterator[Sign]:
     for layer in case.layers:
-        if _activation(layer) not in _ENDS or layer.produced.ndim < 2 or layer.produced.shape == case.guess.shape:
+        name = activation_of(layer.module)
+        if name not in _ENDS or layer.produced.ndim < 2 or layer.produced.shape == case.guess.shape:
             continue
-        low, high = _ENDS[_activation(layer)]
+        low, high = _ENDS[name]
         near = 0.01 * (high - low)
         share = float(((layer.produced < low + near) | (layer.produced > high - near)).mean())
-        if share >= (SATURATED if case.history is None else 0.75):
+        if share >= (SATURATED if case.history is None else SATURATED_LATER):
             yield warning(
                 layer.path,
-                f"{share:.0%} of the activations lie at the ends of {_activation(layer)}, where its slope is nearly 0.",
+                f"{share:.0%} of the activations lie at the ends of {name}, where its slope is nearly 0.",
                 "scale the inputs, init='glorot_uniform', a smaller learning rate, or nn.LayerNorm before it",
                 saturated=share,
                 largest_input_to_layer=float(np.abs(layer.received).max()),

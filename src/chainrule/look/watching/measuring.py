@@ -103,10 +103,10 @@ class Measurement:
         with no_grad():
             self.numbers.add("", "learning_rate", optimizer.learning_rate(cast(optimizer.step_count, float64)))
             for path, (module, output) in self._outputs.items():
-                self._measure_output(_label(self.net, path), module, output)
+                self._measure_output(label_of(self.net, path), module, output)
             names = {parameter: name for name, parameter in self.net.named_parameters()}
             for parameter, gradient in gradients.items():
-                layer = _label(self.net, names.get(parameter, parameter.name).rpartition(".")[0])
+                layer = label_of(self.net, names.get(parameter, parameter.name).rpartition(".")[0])
                 self._measure_gradient(layer, gradient)
                 limit = None if self.sample is None else 4 * self.sample
                 # A copy: the parameter itself may then be overwritten in place.
@@ -154,7 +154,7 @@ class Measurement:
             )
 
 
-def _label(net: Module, path: str) -> str:
+def label_of(net: Module, path: str) -> str:
     """How a layer is named in the figures; the network itself, which has no path, by its class."""
     return path or type(net).__name__
 

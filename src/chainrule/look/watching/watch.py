@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.errors import ArgumentError
+from chainrule.look.watching.live import LiveView
 from chainrule.look.watching.measuring import Measurement
 from chainrule.look.watching.reading import Reader
+from chainrule.look.watching.thinning import Thinned
 from chainrule.train.trainer import Callback, Trainer
 
 Array = np.ndarray[Any, Any]
@@ -37,11 +40,19 @@ class Watch(Callback):
         update, are looked at, evenly spread over the first axis; default 8192. None looks at all, and costs more.
     histograms
         Whether to count 4096 elements of each activation and gradient in bins; default yes.
+    most
+        How many steps `history.watched` holds at most, from 4; default 1000. When it is full, every other one is given
+        up and from then on half as many are kept, so that they cover the whole run evenly. None keeps all of them, in
+        room that grows with the run.
+    live
+        Whether to show the run as a picture in the terminal while it goes on, in place of the progress line: the course
+        of the loss, and a row of figures for each layer, with a sign beside what is out of its healthy range. Default
+        no. Where standard error is no terminal, as in a notebook or a pipe, nothing is shown.
 
     Raises
     ------
     ArgumentError
-        If `every` or `sample` is no whole number from 1.
+        If `every` or `sample` is no whole number from 1, or `most` none from 4.
 
     Examples
     --------
@@ -57,17 +68,50 @@ class Watch(Callback):
     (3,)
     """
 
-    def __init__(self, every: int = 10, *, sample: int | None = 8192, histograms: bool = True) -> None:
+    each_batch = False
+
+    def __init__(
+        self,
+        every: int = 10,
+        *,
+        sample: int | None = 8192,
+        histograms: bool = True,
+        most: int | None = 1000,
+        live: bool = False,
+    ) -> None:
         self.every = whole("Watch: every", every)
         self.sample = None if sample is None else whole("Watch: sample", sample)
         self.histograms = bool(histograms)
+        self.most = None if most is None else whole("Watch: most", most, least=4)
+        self.live = bool(live)
         self.probe = self  # what `fit` asks which steps are looked into, and how
         self._measurement: Measurement | None = None
         self._reader: Reader | None = None
+        self._view: LiveView | None = None
+
+    def shows_progress(self) -> bool:
+        """Whether it draws the run itself, so that no line of progress is wanted beside it."""
+        return self.live and sys.stderr.isatty()
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Forget other runs."""
+        """Forget other runs, make room, and open the picture if one is wanted."""
         self._reader = None
+        if self.most is not None:
+            trainer.history.watched = Thinned(trainer.history.watched, self.every, self.most)
+        if self.shows_progress():
+            self._view = LiveView.opened()
+            self._view.draw(trainer)
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Draw the picture anew, a few times a second."""
+        if self._view is not None:
+            self._view.draw_if_due(trainer)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Leave the last picture standing, also after Ctrl-C and when the run failed."""
+        view, self._view = self._view, None
+        if view is not None:
+            view.close(trainer)
 
     def is_due(self, step: int) -> bool:
         """Whether a step, counted from 1, is watched."""
@@ -84,11 +128,17 @@ class Watch(Callback):
             assert self._measurement is not None, "a step is measured before it is noted"
             self._reader = Reader(self._measurement)
         reading = self._reader.read(measured, step, trainer.epoch + 1, loss)
-        trainer.history.watched.add(reading)
+        watched = trainer.history.watched
+        if isinstance(watched, Thinned):
+            watched.take(reading)
+        else:
+            watched.add(reading)
+        if self._view is not None:
+            self._view.note(reading)
 
 
-def whole(name: str, value: Any) -> int:
-    """A whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name} must be a whole number from 1, but is {value!r}.")
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """A whole number from `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ArgumentError(f"{name} must be a whole number from {least}, but is {value!r}.")
     return int(value)
