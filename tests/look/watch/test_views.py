@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 import sys
 from pathlib import Path
@@ -13,12 +14,19 @@ import pytest
 import chainrule as cr
 from look.watch.runs import OPTIMIZERS, plain, trained
 
+# Both are in the development lock; they are optional for users, who may run the tests without them.
+needs_matplotlib, needs_tensorboard = (
+    pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name}, an optional dependency, is not there")
+    for name in ("matplotlib", "tensorboardX")
+)
+
 
 @pytest.fixture(scope="module")
 def history() -> cr.History:
     return trained(plain, OPTIMIZERS["adam"], cr.look.Watch(every=2), validation=0.2)[2]
 
 
+@needs_matplotlib
 def test_loss_curves_are_those_of_the_history(history: cr.History, tmp_path) -> None:
     figure = cr.look.plots.loss_curves(history)
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
@@ -27,6 +35,7 @@ def test_loss_curves_are_those_of_the_history(history: cr.History, tmp_path) -> 
     figure.savefig(tmp_path / "loss.png")
 
 
+@needs_matplotlib
 def test_gradient_flow_has_a_row_for_each_layer_with_parameters(history: cr.History, tmp_path) -> None:
     figure = cr.look.plots.gradient_flow(history)
     axes = figure.axes[0]
@@ -36,6 +45,7 @@ def test_gradient_flow_has_a_row_for_each_layer_with_parameters(history: cr.Hist
     figure.savefig(tmp_path / "flow.png")
 
 
+@needs_matplotlib
 @pytest.mark.parametrize(("kind", "layers"), [("activation", 5), ("gradient", 3)])
 def test_histograms_have_the_shares_of_the_last_glance(history: cr.History, kind: str, layers: int, tmp_path) -> None:
     figure = cr.look.plots.activation_histograms(history, kind)
@@ -45,6 +55,7 @@ def test_histograms_have_the_shares_of_the_last_glance(history: cr.History, kind
     figure.savefig(tmp_path / "histograms.png")
 
 
+@needs_matplotlib
 def test_a_decision_surface_is_what_the_network_predicts(tmp_path) -> None:
     net = cr.nn.Sequential(cr.nn.Dense(2, 3))
     X = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
@@ -87,6 +98,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+@needs_tensorboard
 def test_event_files_hold_what_was_seen(history: cr.History, tmp_path) -> None:
     found = scalars(cr.look.to_tensorboard(history, tmp_path / "events"))
     for layer in ("0", "2", "4"):
