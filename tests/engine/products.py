@@ -11,8 +11,9 @@ import numpy as np
 
 from chainrule.engine.code import MEMORY, Code
 from chainrule.engine.graph import Node
-from chainrule.engine.kernel import Access, Contraction
+from chainrule.engine.kernel import Access, Apply, Contraction, Load, Store
 from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
+from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.tile import Finish
 from chainrule.engine.kernels.walk import SIGNATURE
 from chainrule.engine.native import Native
@@ -84,9 +85,17 @@ class Compiled:
 
 
 def compiled(
-    left: Guarded, right: Guarded, target: Target, *, kept: bool = True, finished: bool = False, run: bool = True
+    left: Guarded,
+    right: Guarded,
+    target: Target,
+    *,
+    kept: bool = True,
+    finished: bool = False,
+    beside: bool = False,
+    run: bool = True,
 ) -> Compiled:
-    """The product of two arrays as a function; `finished`: with a bias added for another array."""
+    """The product of two arrays as a function; `finished`: with a bias added for another array; `beside`: planned as
+    if that read two more arrays."""
     first, second = left.node(), right.node()
     batch = np.broadcast_shapes(left.view.shape[:-2], right.view.shape[:-2])
     shape = (*batch, left.view.shape[-2], right.view.shape[-1])
@@ -97,8 +106,14 @@ def compiled(
         strides = [0 if length == 1 else s for length, s in zip(node.shape[:-2], array.strides[:-2], strict=True)]
         return Access(node, array.offset, (*lead, *strides, *array.strides[-2:]))
 
-    contraction = Contraction(product, access(first, left), access(second, right))
     plain = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    stores = ()
+    if beside:
+        more = [Node(Op.INPUT, (), {}, shape, first.dtype, first.provenance) for _ in range(2)]
+        loads = tuple(Load(Access(node, 0, tuple(plain)), node.dtype) for node in more)
+        total = Node(Op.ADD, tuple(more), {}, shape, first.dtype, first.provenance)
+        stores = (Store(total, Access(total, 0, tuple(plain)), Apply(Op.ADD, loads, {}, total.dtype, total)),)
+    contraction = Contraction(product, access(first, left), access(second, right), stores)
     result, other = (Guarded(shape, plain, first.dtype, off_by) for off_by in (3, 5))
     bias = Guarded(shape[-1:], (1,), first.dtype)
     bias.view[...] = np.arange(shape[-1])
@@ -122,7 +137,8 @@ def _with_bias(product: Node) -> Finish:
     add = "fadd" if product.dtype.kind == "f" else "add"
 
     def finish(code: Code, tile) -> None:
-        with code.loop("0", str(tile.rows)) as row, code.loop("0", str(tile.columns)) as column:
+        columns = times(code, tile.panels, tile.width)
+        with code.loop("0", tile.rows) as row, code.loop("0", columns) as column:
             place = code.let(f"add i64 {code.let(f'mul i64 {row}, {tile.stride}')}, {column}")
             value = code.let(f"load {kind}, ptr {code.element(kind, tile.address, place)}")
             indices = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import chainrule as cr
+from chainrule.engine.kernel import Contraction
 from chainrule.engine.kernels.plan import Plan, Product
 from chainrule.engine.native import assembly
+from chainrule.engine.program import Program
 from chainrule.engine.target import Target, host, named
+from chainrule.engine.trace import trace
 from engine.products import UNTOUCHED, Compiled, Guarded, compiled
 
 THREADS = (1, 2, 3, 5)
@@ -117,6 +122,23 @@ def test_a_product_that_leaves_the_caches_is_cut_and_still_equal(shape, layouts,
     check(product, kept=use[0], finished=use[1])
 
 
+@pytest.mark.parametrize("use", [(True, True), (False, True), (True, False)], ids=["both", "not kept", "not finished"])
+@pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")], ids="·".join)
+@pytest.mark.parametrize("shape", [(2, 67, 5, 64), (150, 9, 48), (203, 1, 50), (97, 40, 61)], ids=str)
+@pytest.mark.parametrize("name", ["host", "avx512", "sse2"])
+def test_an_epilogue_along_the_rows_sees_every_element_once(name, shape, layouts, use) -> None:
+    *batch, rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    left = array(rng, (*batch, rows, depth), layouts[0], np.dtype(np.float32))
+    right = array(rng, (*batch, depth, columns), layouts[1], np.dtype(np.float32))
+    target = replace(TARGETS[name], second_cache=2**16)
+    product = compiled(left, right, target, kept=use[0], finished=use[1], beside=True)
+    blocks = Plan.of(Product.of(product.contraction), target).blocks
+    assert blocks is not None
+    assert blocks.wide
+    check(product, kept=use[0], finished=use[1])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(64, 784, 128), (33, 700, 17), (1, 300, 50), (50, 303, 1)], ids=str)
 def test_rounding_is_within_the_bound_of_a_sum(shape, dtype) -> None:
@@ -201,3 +223,26 @@ def test_the_sums_of_a_tile_stay_in_registers(name, shape) -> None:
     vectors = [line for line in text.splitlines() if register in line]
     assert any("vfmadd" in line for line in vectors)
     assert not [line for line in vectors if "rsp" in line or ("rbp)" in line and "Spill" in line)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(64, 48), (300, 256)], ids=["small", "along the rows"])
+def test_the_sums_stay_in_registers_beside_an_optimizer(shape, dtype) -> None:
+    """What the update needs, such as its rate, is not carried through the loops that form the gradient."""
+    rows, columns = shape
+    rng = np.random.default_rng(0)
+    w = cr.Parameter(rng.standard_normal(shape).astype(dtype), "w")
+    optimizer = cr.optim.Adam(1e-3)
+
+    def step(x, y):
+        loss = cr.mean((x @ w - y) ** 2)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    x, y = rng.standard_normal((40, rows)).astype(dtype), rng.standard_normal((40, columns)).astype(dtype)
+    program = Program(trace(step, x, y), named("avx2"))
+    assert any(isinstance(kernel, Contraction) and len(kernel.stores) == 3 for kernel in program.kernels)
+    functions = assembly(program.module.text, named("avx2")).split(".Lfunc_end")
+    loops = [text for text in functions if re.search(r"^contraction_\d+:", text, re.MULTILINE)]
+    assert len(loops) == 2
+    assert not [line for text in loops for line in text.splitlines() if "ymm" in line and "rsp" in line]

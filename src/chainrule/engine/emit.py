@@ -30,10 +30,10 @@ from chainrule.engine.kernel import (
 )
 from chainrule.engine.kernels.body import write_fixed
 from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
-from chainrule.engine.kernels.loops import write_epilogue, write_loop
+from chainrule.engine.kernels.epilogue import Epilogue, write_failures
+from chainrule.engine.kernels.loops import write_loop
 from chainrule.engine.kernels.reductions import write_reduction
 from chainrule.engine.kernels.serial import write_running, write_scatter, write_sorting
-from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.target import Target
@@ -118,9 +118,9 @@ class Module:
         declared: dict[str, None] = {}
         bodies = []
         for _, call in self._functions.values():
-            code = _function(call, _names(call.kernel, self.plan)[0], self.target)
-            declared |= code.declarations
-            bodies.append(code.text())
+            for code in _functions(call, _names(call.kernel, self.plan)[0], self.target):
+                declared |= code.declarations
+                bodies.append(code.text())
         step = _Step(self)
         declared |= step.code.declarations
         return "\n\n".join([*declared, waiting(self.target), *bodies, step.code.text()])
@@ -153,21 +153,24 @@ def _scratch(kernel: Kernel, target: Target) -> int:
 # --- A kernel's function -----------------------------------------------------------------------------------------
 
 
-def _function(call: Call, names: dict[Node, str], target: Target) -> Code:
+def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]:
+    """The function of a kernel, after those that it calls."""
     parameters = [("ptr noalias", f"a{number}") for number in range(len(call.homes))]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
     options = {"fused": target.fused, "masked": target.masked, "alone": call.alone}
     code = Code(call.function, parameters, internal=True, **options)
     arrays = {node: f"%{name}" for node, name in names.items()}
+    if isinstance(call.kernel, Contraction):
+        epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
+        finish = epilogue if call.kernel.stores else None
+        write_contraction(code, call.kernel, arrays, target, finish, call.kernel.kept, epilogue.ahead)
+        return [*epilogue.functions, code]
     made = nodes_made(call.kernel)
     write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
     _write(code, call.kernel, arrays, target)
-    for number, site in enumerate(call.sites):
-        if site in code.failures:
-            with code.when(code.get("i1", code.failures[site])):
-                code.do(f"store i64 1, ptr {code.element('i64', '%status', str(number))}")
-    return code
+    write_failures(code, call.sites)
+    return [code]
 
 
 def _write(code: Code, kernel: Kernel, arrays: dict[Node, str], target: Target) -> None:
@@ -176,12 +179,6 @@ def _write(code: Code, kernel: Kernel, arrays: dict[Node, str], target: Target) 
             write_loop(code, kernel, arrays, target)
         case Reduction():
             write_reduction(code, kernel, arrays, target)
-        case Contraction():
-
-            def finish(code: Code, tile: Tile) -> None:
-                write_epilogue(code, kernel.node, kernel.stores, arrays, tile, target)
-
-            write_contraction(code, kernel, arrays, target, finish if kernel.stores else None, kernel.kept)
         case Scatter():
             write_scatter(code, kernel, arrays)
         case Running():

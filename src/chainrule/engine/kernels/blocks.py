@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chainrule.engine.code import Code
 from chainrule.engine.kernels.packing import TOGETHER, Copy, kind_of, load, moved, store
@@ -18,7 +18,7 @@ from chainrule.engine.kernels.plan import Blocks
 from chainrule.engine.kernels.shares import Share, plus, smaller, times
 from chainrule.engine.kernels.strips import Here, Spot, Writer
 from chainrule.engine.kernels.sums import LONGEST_TURN, Left, Right, Sums
-from chainrule.engine.kernels.tile import Strip
+from chainrule.engine.kernels.tile import Strip, Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,9 @@ class _Block:
 def write_blocks(writer: Writer, strip: Strip, blocks: Blocks) -> None:
     """A thread's share of a strip: some panels of each band of rows."""
     large = _Large(writer, strip, blocks)
+    if blocks.wide:
+        _write_bands(large)
+        return
     code, tiles = writer.code, strip.heights.tiles
     with ExitStack() as stack:
         share = Share(code, [math.prod(writer.product.batch), -(-tiles // blocks.band), strip.count])
@@ -49,6 +52,28 @@ def write_blocks(writer: Writer, strip: Strip, blocks: Blocks) -> None:
         begin = stack.enter_context(code.loop(low, high, blocks.panels))
         end = smaller(code, plus(code, begin, blocks.panels), high)
         large.all_depth(_Block(batch, begin, end, top, bottom))
+
+
+def _write_bands(large: _Large) -> None:
+    """A thread's share of a strip: whole rows, group by group, each finished along the rows."""
+    writer, strip, blocks, code = large.writer, large.strip, large.blocks, large.code
+    with ExitStack() as stack:
+        share = Share(code, [math.prod(writer.product.batch), strip.heights.tiles])
+        stack.enter_context(share.any())
+        batch = stack.enter_context(share.level(0))
+        low, high = share.bounds
+        block = _Block(batch, "0", str(strip.count), low, high, "0", str(writer.product.depth), str(blocks.depth))
+        large.copy_right(block)
+        first = stack.enter_context(code.loop(low, high, blocks.tiles))
+        last = smaller(code, plus(code, first, blocks.tiles), high)
+        large.copy_left(block, first, last)
+        top = stack.enter_context(code.loop(first, last, blocks.band))
+        bottom = smaller(code, plus(code, top, blocks.band), last)
+        band = large.band(block, top, bottom)
+        with code.loop("0", str(strip.count)) as panel:
+            writer.tiles(strip, top, bottom, lambda spot: large.tile_of_band(block, panel, first, spot, band))
+        if writer.finish:
+            writer.finish(code, band)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +114,10 @@ class _Large:
             count = smaller(code, code.let(f"sub nsw i64 {depth}, {done}"), str(blocks.depth))
             padded = code.let(f"and i64 {plus(code, count, LONGEST_TURN - 1)}, {-LONGEST_TURN}")
             here = _Block(block.batch, block.begin, block.end, block.top, block.bottom, done, count, padded)
-            self._copy_right(here)
+            self.copy_right(here)
             with code.loop(block.top, block.bottom, blocks.tiles) as first:
                 last = smaller(code, plus(code, first, blocks.tiles), block.bottom)
-                self._copy_left(here, first, last)
+                self.copy_left(here, first, last)
                 with code.loop(block.begin, block.end) as panel:
                     self.writer.tiles(self.strip, first, last, lambda spot: self._tile(here, panel, first, spot))
 
@@ -108,7 +133,7 @@ class _Large:
 
     # --- Copies ---
 
-    def _copy_right(self, block: _Block) -> None:
+    def copy_right(self, block: _Block) -> None:
         """The panels' part of a block of the depth: row by row where rows lie without gaps, else panel by panel."""
         code, writer, matrix, copy = self.code, self.writer, self.writer.product.right, self.right
         base = writer.base(writer.right, matrix, block.batch)
@@ -132,7 +157,7 @@ class _Large:
                 copy.write(code, source, (matrix.down, matrix.across), goal, block.count)
             copy.clear(code, goal, block.count, block.padded)
 
-    def _copy_left(self, block: _Block, first: str, last: str) -> None:
+    def copy_left(self, block: _Block, first: str, last: str) -> None:
         """A group's part of a block of the depth: likewise."""
         code, writer, matrix = self.code, self.writer, self.writer.product.left
         base = writer.base(writer.left, matrix, block.batch)
@@ -196,14 +221,21 @@ class _Large:
 
     # --- Tiles ---
 
-    def _tile(self, block: _Block, panel: str, first: str, spot: Spot) -> None:
-        """A tile's sums go on over a block of the depth, and are finished if it is the last."""
+    def _sums(self, block: _Block, panel: str, first: str, spot: Spot) -> tuple[Sums, str]:
+        """What forms a tile's sums, and in how many turns over a block of the depth."""
         code, copy, lanes = self.code, self.right, self.strip.panel.lanes
         left = Left(self._packed_left(spot, first), 1, spot.rows)
         right = Right(self._packed_right(block, panel), copy.row, copy.places, (lanes,) * len(copy.places))
         sums = Sums(code, kind_of(copy.dtype, lanes), spot.rows, left, right)
-        turns = code.let(f"udiv i64 {block.padded}, {sums.turn}")
-        here = Here(self.strip, block.batch, self.writer.column(self.strip, panel), first)
+        return sums, code.let(f"udiv i64 {block.padded}, {sums.turn}")
+
+    def _here(self, block: _Block, panel: str, first: str) -> Here:
+        return Here(self.strip, block.batch, self.writer.column(self.strip, panel), first)
+
+    def _tile(self, block: _Block, panel: str, first: str, spot: Spot) -> None:
+        """A tile's sums go on over a block of the depth, and are finished if it is the last."""
+        code, here = self.code, self._here(block, panel, first)
+        sums, turns = self._sums(block, panel, first, spot)
         if not self.has_rounds:
             self.writer.end(here, spot, sums.turns(turns, sums.zeros)[0])
             return
@@ -215,3 +247,34 @@ class _Large:
         with code.when(code.let(f"icmp sgt i64 {rest}, {self.blocks.depth}")):
             for place, value in zip(waiting, after, strict=True):
                 store(code, sums.kind, value, place)
+
+    # --- Bands ---
+
+    def band(self, block: _Block, first: str, last: str) -> Tile:
+        """The tiles from `first` to `last` in all panels."""
+        code, writer, strip = self.code, self.writer, self.strip
+        row, column = self._row_of(first), str(strip.column)
+        rows = code.let(f"sub nsw i64 {self._row_of(last)}, {row}")
+        address, stride = writer.goal(block.batch, row, column)
+        return Tile(
+            writer.indices(block.batch), row, column, rows, str(strip.count), strip.panel.width, address, stride
+        )
+
+    def tile_of_band(self, block: _Block, panel: str, first: str, spot: Spot, band: Tile) -> None:
+        """A tile's sums to their place in the band."""
+        code, here, writer = self.code, self._here(block, panel, first), self.writer
+        sums, turns = self._sums(block, panel, first, spot)
+        down = code.let(f"sub nsw i64 {spot.row}, {band.row}")
+        across = times(code, panel, band.width)
+        place = code.element(writer.element, band.address, plus(code, times(code, down, band.stride), across))
+        writer.store(here, spot, sums.turns(turns, sums.zeros)[0], place, band.stride)
+        if writer.ahead:
+            tile = replace(band, row=spot.row, column=here.column, rows=str(spot.rows), panels="1", address=place)
+            writer.ahead(code, tile)
+
+    def _row_of(self, tile: str) -> str:
+        """The first row of a tile: the tall ones have one row more."""
+        heights = self.strip.heights
+        if not heights.short:
+            return times(self.code, tile, heights.rows)
+        return plus(self.code, times(self.code, tile, heights.rows - 1), smaller(self.code, tile, str(heights.tall)))

@@ -27,9 +27,17 @@ def scratch_bytes(contraction: Contraction, target: Target, kept: bool, finish: 
 
 
 def write_contraction(
-    code: Code, contraction: Contraction, arrays: dict[Node, str], target: Target, finish: Finish | None, kept: bool
+    code: Code,
+    contraction: Contraction,
+    arrays: dict[Node, str],
+    target: Target,
+    finish: Finish | None,
+    kept: bool,
+    ahead: Finish | None = None,
 ) -> None:
     """Write a thread's share of a product, and what `finish` writes for each tile once it is in memory.
+
+    Where `finish` is for bands of tiles, `ahead` writes for each tile what is good to do long before.
 
     The function has parameters `%thread` and `%threads` (i64) and `%scratch` (aligned to 64 bytes, `scratch_bytes`
     long, used by this thread alone). The product goes to its array if it is `kept`, else only to `finish`.
@@ -43,7 +51,9 @@ def write_contraction(
         names.reverse()
     result = arrays[contraction.node] if kept else None
     scratch = Scratch.of(product, plan, kept)
-    writer = Writer(code, product, plan, scratch, left=names[0], right=names[1], result=result, finish=finish)
+    writer = Writer(
+        code, product, plan, scratch, left=names[0], right=names[1], result=result, finish=finish, ahead=ahead
+    )
     for strip in plan.strips:
         if plan.blocks:
             write_blocks(writer, strip, plan.blocks)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Shape
-from chainrule.engine.kernel import Access, Contraction
+from chainrule.engine.kernel import Access, Contraction, accesses, contiguous
 from chainrule.engine.kernels.sums import LONGEST_TURN
 from chainrule.engine.kernels.tile import Heights, Model, Panel, Strip
 from chainrule.engine.target import Target
 
-LARGE = float(os.environ.get("LARGE", "2"))
 _ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
 _FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
 _LONG_SHARE = 0.1  # of the first cache: a panel that is no longer is read where it lies
@@ -22,6 +20,7 @@ _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
 _DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
+_BAND = 48 * 1024  # bytes of a product that wait for an epilogue along the rows
 _WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
 _GROUP_SHARE = 0.4  # of the second cache, for the copy of rows of the left operand
 _DEPTH_SHARE = 0.75  # of the first cache, for the part of a panel and of a tile's rows that are used together
@@ -54,7 +53,7 @@ class Product:
     """A matrix product for each index of `batch`: (rows, depth) times (depth, columns).
 
     Where the result is one column it is `turned` into one row, so that vectors can run along it: the operands are
-    exchanged.
+    exchanged. `beside` is how many bytes its epilogue reads of several arrays as large as the product.
     """
 
     dtype: DType
@@ -65,6 +64,7 @@ class Product:
     left: Matrix
     right: Matrix
     turned: bool
+    beside: int = 0
 
     @classmethod
     def of(cls, contraction: Contraction) -> Product:
@@ -76,7 +76,15 @@ class Product:
         dtype, outer = contraction.node.dtype, tuple(batch)
         if columns == 1 and rows > 1:
             return cls(dtype, outer, columns, rows, depth, right.transposed, left.transposed, True)
-        return cls(dtype, outer, rows, columns, depth, left, right, False)
+        return cls(dtype, outer, rows, columns, depth, left, right, False, _bytes_beside(contraction))
+
+
+def _bytes_beside(contraction: Contraction) -> int:
+    """Bytes of arrays as large as the product that an epilogue reads: of an optimizer's parameter and moments."""
+    own = contiguous(contraction.node.shape)
+    read = {access.array for access in accesses(replace(contraction, kept=False)) if access.strides == own}
+    whole = read - {contraction.left.array, contraction.right.array}
+    return sum(array.size * array.dtype.itemsize for array in whole) if len(whole) > 1 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +94,25 @@ class Blocks:
     Attributes
     ----------
     depth
-        Steps along the depth that are taken together: a panel's part stays in the first cache.
+        Steps along the depth that are taken together (whole turns of a loop): a panel's part stays in the first cache.
     tiles
         Tiles of rows whose part of the left operand is copied together, and stays in the second cache.
     panels
         Panels whose part of the right operand is copied together.
     band
-        Tiles of rows after which the panels begin anew. The sums of a band times `panels` wait in the scratch memory
-        between blocks of the depth; they are the same bits as sums that never left their registers.
+        Tiles of rows after which the panels begin anew (a multiple makes `tiles` if `wide`). The sums of a band times
+        `panels` wait in the scratch memory between blocks of the depth; they are the same bits as sums that never left
+        their registers.
+    wide
+        Whether the epilogue waits until all panels of a band are there, so that it runs along the rows. Then threads
+        share the rows, the depth is one block, and `panels` are all.
     """
 
     depth: int
     tiles: int
     panels: int
     band: int
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +149,7 @@ class Plan:
         model = Model(target, product.dtype.itemsize, product.left.down)
         if _is_dots(product):
             return cls(_dot_strips(product, model.lanes), False, False, 0, None, model.lanes, dots=True)
-        strips = model.strips(product.rows, product.depth, product.columns)
+        strips = model.strips(product.rows, product.depth, product.columns, equal=_is_wide(product, target))
         widest = max(strips, key=lambda strip: strip.count)
         blocks = _blocks(product, widest, target)
         if blocks:
@@ -192,6 +205,11 @@ def _group(product: Product, strip: Strip, target: Target) -> int:
 def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
     """The cut of a product whose left operand does not stay in the second cache; None for the others."""
     rows, width, item = strip.heights.rows, strip.panel.width, product.dtype.itemsize
+    if _is_wide(product, target):
+        depth = -(-product.depth // LONGEST_TURN) * LONGEST_TURN
+        band = max(1, _BAND // (rows * strip.count * width * item))
+        tiles = max(band, int(_GROUP_SHARE / 2 * target.second_cache) // (depth * rows * item))
+        return Blocks(depth, tiles // band * band, strip.count, band, True)
     is_near = product.depth * product.rows * item <= _NEAR_SHARE * target.second_cache
     if is_near or strip.heights.tiles < _FEW_TILES or strip.count < _FEW_PANELS:
         return None
@@ -206,6 +224,14 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
     return Blocks(depth, min(tiles, band), panels, band)
 
 
+def _is_wide(product: Product, target: Target) -> bool:
+    """Whether the epilogue reads so much that it must run along the rows, and the right operand and a few rows of the
+    product stay in the second cache."""
+    row = product.columns * product.dtype.itemsize
+    is_far = product.beside > target.second_cache // 2
+    return is_far and 0 < product.depth * row <= target.second_cache and row <= target.second_cache // 256
+
+
 def _even(count: int, most: int) -> int:
     """The size of equal parts of a count, each at most so large."""
     parts = -(-count // max(1, most))
@@ -216,9 +242,9 @@ def _even(count: int, most: int) -> int:
 class Scratch:
     """Where the parts of a thread's scratch memory begin, in bytes.
 
-    First the finished tile (where the product is not kept), then the copies of left and right, then sums under way.
-    `stride` is how many elements a row of sums takes; `gap` elements keep the copies of neighbouring panels from
-    falling on the same lines of the caches.
+    First the finished tile or band (where the product is not kept), then the copies of left and right, then sums under
+    way. `stride` is how many elements a row of sums takes, `across` a row of what is finished; `gap` elements keep the
+    copies of neighbouring panels and the rows of a band from falling on the same lines of the caches.
     """
 
     left: int
@@ -226,6 +252,7 @@ class Scratch:
     sums: int
     size: int
     stride: int
+    across: int
     gap: int
 
     @classmethod
@@ -237,12 +264,14 @@ class Scratch:
         together = max(plan.tiles_together(strip) * strip.heights.rows for strip in plan.strips)
         left = together * product.depth if plan.pack_left else 0
         right = product.depth * stride if plan.pack_right else 0
-        gap, sums = _ALIGNMENT // item, 0
+        gap, sums, across, finished = _ALIGNMENT // item, 0, stride, most
+        if blocks and blocks.wide:
+            across, finished = blocks.panels * stride + gap, blocks.band * most
         if blocks:
             left = blocks.tiles * most * blocks.depth
             right = blocks.panels * (blocks.depth * stride + gap)
             sums = blocks.panels * blocks.band * most * stride if blocks.depth < product.depth else 0
         ends = [0]
-        for size in (0 if kept else most * stride, left, right, sums):
+        for size in (0 if kept else finished * across, left, right, sums):
             ends.append(ends[-1] + -(-size * item // _ALIGNMENT) * _ALIGNMENT)
-        return cls(ends[1], ends[2], ends[3], ends[4], stride, gap)
+        return cls(ends[1], ends[2], ends[3], ends[4], stride, across, gap)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernel import contiguous
@@ -54,9 +54,10 @@ class Writer:
         right: str,
         result: str | None,
         finish: Finish | None,
+        ahead: Finish | None,
     ) -> None:
         self.code, self.product, self.plan, self.scratch = code, product, plan, scratch
-        self.left, self.right, self.result, self.finish = left, right, result, finish
+        self.left, self.right, self.result, self.finish, self.ahead = left, right, result, finish, ahead
         self.element = Kind(product.dtype).type
 
     # --- Loops ---
@@ -182,28 +183,35 @@ class Writer:
 
     def end(self, here: Here, spot: Spot, sums: list[str]) -> None:
         """A tile's sums stored, and finished."""
-        code, product, panel = self.code, self.product, here.panel
-        kind = kind_of(product.dtype, panel.lanes)
-        address, stride = self._goal(here, spot)
-        values = iter(sums)
+        address, stride = self.goal(here.batch, spot.row, here.column)
+        self.store(here, spot, sums, address, stride)
+        if self.finish:
+            tile = Tile(
+                self.indices(here.batch), spot.row, here.column, str(spot.rows), "1", here.panel.width, address, stride
+            )
+            if self.product.turned:
+                tile = replace(tile, row=here.column, column="0", rows=str(here.panel.width), width=1, stride=1)
+            self.finish(self.code, tile)
+
+    def store(self, here: Here, spot: Spot, sums: list[str], address: str, stride: int) -> None:
+        """A tile's sums to memory."""
+        code, panel, values = self.code, here.panel, iter(sums)
+        kind = kind_of(self.product.dtype, panel.lanes)
         for line in range(spot.rows):
             for number, offset in enumerate(panel.offsets):
                 where = moved(code, kind, address, line * stride + offset)
                 store(code, kind, next(values), where, panel.used_in(number) if self.result else None)
-        if self.finish is None:
-            return
-        indices = tuple(unravelled(code, here.batch, product.batch))
-        if product.turned:
-            self.finish(code, Tile(indices, here.column, "0", panel.width, 1, address, 1))
-        else:
-            self.finish(code, Tile(indices, spot.row, here.column, spot.rows, panel.width, address, stride))
 
-    def _goal(self, here: Here, spot: Spot) -> tuple[str, int]:
-        """Where a finished tile goes, and the stride of its rows."""
+    def indices(self, batch: str) -> tuple[str, ...]:
+        """The index of each batch axis."""
+        return tuple(unravelled(self.code, batch, self.product.batch))
+
+    def goal(self, batch: str, row: str, column: str) -> tuple[str, int]:
+        """Where a finished tile goes whose first element is at a row and a column, and the stride of its rows."""
         if self.result is None:
-            return "%scratch", self.scratch.stride
+            return "%scratch", self.scratch.across
         code, product = self.code, self.product
-        batch = contiguous((*product.batch, product.rows, product.columns))[:-2]
-        place = plus(code, times(code, spot.row, product.columns), here.column)
-        base = self.base(self.result, Matrix(0, batch, product.columns, 1), here.batch)
+        strides = contiguous((*product.batch, product.rows, product.columns))[:-2]
+        place = plus(code, times(code, row, product.columns), column)
+        base = self.base(self.result, Matrix(0, strides, product.columns, 1), batch)
         return code.element(self.element, base, place), product.columns

@@ -18,13 +18,14 @@ _STORE_COST = 1.5  # cycles to clear and to store a vector of sums
 _BESIDE = 4  # registers that hold no sums at least: with fewer, LLVM begins to put sums on the stack
 _LOAD = 0.01  # cycles of a load that hides behind multiply-adds: it tips the scales
 _NEAR_SHARE = 0.75  # of the first cache, for the part of the right operand that a tile reads
+_UNEQUAL = 0.05  # of the cycles, that a second strip costs an epilogue along the rows
 _LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the first cache again
 _LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A finished part of a product that lies in memory.
+    """A finished part of a product that lies in memory: a tile, or a band of tiles.
 
     Attributes
     ----------
@@ -32,8 +33,10 @@ class Tile:
         The batch indices: names of i64 values, or numbers.
     row, column
         The first row and column: likewise.
-    rows, columns
-        How many there are.
+    rows
+        How many rows there are: likewise.
+    panels, width
+        How many panels of columns lie side by side (likewise), and the columns of each.
     address
         The pointer to the first element.
     stride
@@ -43,8 +46,9 @@ class Tile:
     batch: tuple[str, ...]
     row: str
     column: str
-    rows: int
-    columns: int
+    rows: str
+    panels: str
+    width: int
     address: str
     stride: int
 
@@ -152,11 +156,11 @@ class Model:
         """Lanes of a full vector."""
         return self.target.lanes(self.itemsize)
 
-    def strips(self, rows: int, depth: int, columns: int) -> tuple[Strip, ...]:
-        """The cheapest cut of a product."""
+    def strips(self, rows: int, depth: int, columns: int, *, equal: bool = False) -> tuple[Strip, ...]:
+        """The cheapest cut of a product; `equal`: into panels of one width where there is such a cut."""
         most = self.target.registers // 2
         choices = [self._cut(rows, depth, columns, vectors) for vectors in range(1, most)]
-        return min(choices, key=lambda choice: choice[0])[1]
+        return min(choices, key=lambda choice: choice[0] * (1 + _UNEQUAL * (equal and len(choice[1]) > 1)))[1]
 
     def _cut(self, rows: int, depth: int, columns: int, vectors: int) -> tuple[float, tuple[Strip, ...]]:
         """Panels of so many vectors and what is left, with the cycles that they take."""
