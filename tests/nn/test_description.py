@@ -26,6 +26,8 @@ LAYER_EXAMPLES = [
     nn.BatchNorm(4, momentum=0.5),
     nn.LayerNorm((2, 4), bias=False),
     nn.RMSNorm(4),
+    nn.Standardize(4).fitted(np.linspace(-9, 5, 24).reshape(6, 4)),
+    nn.Standardize(undo=True),
     nn.Embedding(7, 2),
     nn.EmbeddedColumns([3, 5], [2, 4]),
     nn.Lambda(cr.tanh, name="squash"),

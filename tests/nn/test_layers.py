@@ -206,7 +206,13 @@ def test_batch_normalisation_of_one_row_is_refused_in_training_only() -> None:
 
 @pytest.mark.parametrize(
     ("layer", "expected"),
-    [(nn.BatchNorm(3), "3"), (nn.LayerNorm((2, 3)), "2, 3"), (nn.RMSNorm(3), "3"), (nn.Dense(3, 1), "3")],
+    [
+        (nn.BatchNorm(3), "3"),
+        (nn.LayerNorm((2, 3)), "2, 3"),
+        (nn.RMSNorm(3), "3"),
+        (nn.Standardize(3), "3"),
+        (nn.Dense(3, 1), "3"),
+    ],
 )
 def test_a_layer_says_which_shape_it_expects(layer: nn.Module, expected: str) -> None:
     name = type(layer).__name__
@@ -214,6 +220,33 @@ def test_a_layer_says_which_shape_it_expects(layer: nn.Module, expected: str) ->
         nn.Sequential(layer)(np.ones((5, 4), np.float32))
     with pytest.raises(cr.ShapeError, match=r"but got \(\)"):
         nn.Sequential(layer)(1.0)
+
+
+def test_standardize_agrees_with_scikit_learn_and_undoes_itself() -> None:
+    scaler = pytest.importorskip("sklearn.preprocessing").StandardScaler()
+    rows = np.random.default_rng(2).normal(5, [1, 300, 0], (40, 3))
+    layer, back = nn.Standardize(3).fitted(rows), nn.Standardize(3, undo=True).fitted(rows)
+    np.testing.assert_allclose(np.asarray(layer(rows)), scaler.fit_transform(rows), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(back(layer(rows))), rows, rtol=1e-6)
+    one = nn.Standardize().fitted(rows)
+    np.testing.assert_allclose([one.mean.item(), one.deviation.item()], [rows.mean(), rows.std()], rtol=1e-6)
+    assert not layer.parameters()
+    with pytest.raises(cr.DataError, match=r"Standardize\.fitted needs rows of finite numbers"):
+        layer.fitted(np.full((4, 3), np.nan))
+
+
+def test_a_dense_layer_that_is_redrawn_begins_as_a_new_one_does() -> None:
+    layer = nn.Dense(50, 40, init="zeros", activation="relu")
+    layer.bias.assign(np.ones(40, np.float32))
+    layer.redraw(cr.random.Generator(3))
+    new = nn.Dense(50, 40, activation="relu", generator=cr.random.Generator(3))
+    np.testing.assert_array_equal(layer.weight.value, new.weight.value)
+    assert not layer.bias.value.any()
+    net = nn.Sequential(nn.Dense(50, 40), nn.ReLU())
+    new = nn.Sequential(nn.Dense(50, 40, generator=cr.random.Generator(3)), nn.ReLU())
+    net[0].redraw(cr.random.Generator(3))
+    net.suit_weights()
+    np.testing.assert_array_equal(net[0].weight.value, new[0].weight.value)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -322,6 +355,8 @@ def test_a_sequential_is_a_sequence_that_shares_its_layers() -> None:
         (lambda: nn.BatchNorm(3, epsilon=0), "epsilon must be above 0, but is 0"),
         (lambda: nn.LayerNorm(()), "features must name at least one length"),
         (lambda: nn.RMSNorm("wide"), "RMSNorm: features must be an integer"),
+        (lambda: nn.Standardize(0), "Standardize: features must be an integer of at least 1, but is 0"),
+        (lambda: nn.Standardize(undo="yes"), "Standardize: undo must be True or False, but is 'yes'"),
         (lambda: nn.LeakyReLU(float("nan")), "slope must be a finite number, but is nan"),
         (lambda: nn.Residual(cr.relu), "inner and shortcut must be modules"),
         (lambda: nn.Lambda(3), "Lambda needs a function"),

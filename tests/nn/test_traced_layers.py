@@ -13,6 +13,7 @@ def every_layer() -> nn.Module:
     return nn.Sequential(
         nn.Embedding(6, 4),
         nn.Flatten(),
+        nn.Standardize(8),
         nn.Dense(8, 6),
         nn.BatchNorm(6),
         nn.GELU(),

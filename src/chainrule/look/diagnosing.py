@@ -91,9 +91,9 @@ def diagnose(
     known = get_loss(loss)
     case = Case(
         net,
-        _data("data", data),
+        data_of("diagnose", "data", data),
         known,
-        validation=None if validation is None else _data("validation", validation),
+        validation=None if validation is None else data_of("diagnose", "validation", validation),
         histories=_histories(history),
         optimizer=_optimizer(optimizer),
         batch_size=_batch_size(batch_size),
@@ -111,27 +111,34 @@ def findings_of(case: Case) -> Findings:
     return Findings(ordered(found, ALL))
 
 
-def _data(name: str, data: Any) -> tuple[Array, ...]:
+def data_of(who: str, name: str, data: Any) -> tuple[Array, ...]:
+    """`(X, y)` or `(X, y, weights)` as arrays of numbers, which may be NaN or infinite, with equally many rows.
+
+    Raises
+    ------
+    DataError
+        If they are something else; the message names the function `who` and the argument `name`.
+    """
     if not isinstance(data, tuple | list) or not 2 <= len(data) <= 3:
-        raise DataError(f"diagnose: {name} must be a tuple (X, y) or (X, y, weights).")
-    arrays = tuple(_array(f"{part} of {name}", given) for part, given in zip(("X", "y", "weights"), data, strict=False))
+        raise DataError(f"{who}: {name} must be a tuple (X, y) or (X, y, weights).")
+    arrays = tuple(
+        _array(who, f"{part} of {name}", given) for part, given in zip(("X", "y", "weights"), data, strict=False)
+    )
     if len({len(array) for array in arrays}) > 1:
-        raise DataError(
-            f"diagnose: the parts of {name} have {[len(array) for array in arrays]} rows; give equally many."
-        )
+        raise DataError(f"{who}: the parts of {name} have {[len(array) for array in arrays]} rows; give equally many.")
     if not arrays[0].size:
-        raise DataError(f"diagnose: X of {name} is empty (shape {arrays[0].shape}); there is nothing to look at.")
+        raise DataError(f"{who}: X of {name} is empty (shape {arrays[0].shape}); there is nothing to look at.")
     return arrays
 
 
-def _array(name: str, given: Any) -> Array:
+def _array(who: str, name: str, given: Any) -> Array:
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
-        raise DataError(f"diagnose: {name} cannot become one array of numbers: {error}.") from error
+        raise DataError(f"{who}: {name} cannot become one array of numbers: {error}.") from error
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise DataError(
-            f"diagnose: {name} must be an array of numbers with rows first, but is {array.dtype.name} of shape "
+            f"{who}: {name} must be an array of numbers with rows first, but is {array.dtype.name} of shape "
             f"{array.shape}; encode words as numbers first."
         )
     return array

@@ -34,3 +34,4 @@ from chainrule.nn.module import Module as Module
 from chainrule.nn.normalization import BatchNorm as BatchNorm
 from chainrule.nn.normalization import LayerNorm as LayerNorm
 from chainrule.nn.normalization import RMSNorm as RMSNorm
+from chainrule.nn.normalization import Standardize as Standardize

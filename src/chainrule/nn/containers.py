@@ -43,14 +43,15 @@ class Sequential(Module):
                     f"Sequential: layer {place} must be a module, but is {layer!r:.60}; wrap a function in nn.Lambda."
                 )
             setattr(self, str(place), layer)
-        self._suit_weights()
+        self.suit_weights()
 
     @property
     def layers(self) -> tuple[Module, ...]:
         """The modules in the order of their calls."""
         return tuple(value for name, value in vars(self).items() if name.isdecimal())
 
-    def _suit_weights(self) -> None:
+    def suit_weights(self) -> None:
+        """Scale weights that are as they were drawn by default to suit the activations that follow them."""
         last: Dense | None = None
         for layer in _in_order(self):
             if isinstance(layer, Dense):

@@ -7,6 +7,8 @@ import math
 import zlib
 from typing import Any
 
+import numpy as np
+
 from chainrule.engine.functions import reshape
 from chainrule.engine.random import Generator
 from chainrule.engine.state import Parameter
@@ -81,6 +83,15 @@ class Dense(Module):
         self._default: tuple[str, int] | None = None
         if init is None and activation is None:
             self._default = (suited, _checksum(self.weight))
+
+    def redraw(self, generator: Generator | None = None) -> None:
+        """Begin anew: the weight drawn by default, whatever `init` was, and the bias 0."""
+        suited = self.activation.init if self.activation else "glorot_uniform"
+        drawn = initial(suited, self.weight.shape, "Dense: weight", generator)
+        self.weight.assign(drawn.value.astype(self.weight.dtype))
+        if self.bias is not None:
+            self.bias.assign(np.zeros(self.bias.shape, self.bias.dtype))
+        self._default = None if self.activation else (suited, _checksum(self.weight))
 
     def suit(self, init: str) -> None:
         """Scale a weight that was drawn by default, and is as it was drawn, to the variance of this initializer."""

@@ -205,7 +205,7 @@ def initial(init: str | Initializer, shape: Shape, what: str, generator: Generat
 
 def _whole(value: Tensor) -> Tensor:
     """`value` with every element in a place of its own, which `full` and `broadcast_to` spare."""
-    array = np.ascontiguousarray(value.value)
+    array = np.ascontiguousarray(value.value).reshape(value.shape)  # which makes a row of a single number
     array.flags.writeable = False
     return asarray(array)
 

@@ -1,13 +1,15 @@
-"""Layers that bring activations to mean 0 and variance 1, or to size 1, and then scale and shift them as learned."""
+"""Layers that bring activations, inputs or answers to another mean and size, as learned or as measured once."""
 
 import math
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from chainrule.engine.context import no_grad
 from chainrule.engine.functions import mean, sqrt, square
 from chainrule.engine.state import Parameter, State
 from chainrule.engine.tensor import Tensor, asarray, cast
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.nn.arguments import number, positive, switch, whole
 from chainrule.nn.initializers import constant, initial
 from chainrule.nn.module import Module
@@ -161,6 +163,67 @@ class RMSNorm(Module):
         rows = _checked(self, x, self.weight.shape)
         size = mean(square(rows), axis=tuple(range(-self.weight.ndim, 0)), keepdims=True)
         return rows / sqrt(size + self.epsilon) * self.weight
+
+
+class Standardize(Module):
+    """y = (x - mean) / deviation, with numbers taken once from the training rows: no step of training moves them.
+
+    As the first layer it brings inputs of any size to about 1; with `undo`, as the last, it brings answers of about 1
+    back to the unit of the targets: y = x · deviation + mean.
+
+    Parameters
+    ----------
+    features
+        The length of the last axis, each place of which has its mean and deviation; None for one pair for everything.
+    undo
+        Whether to do the opposite.
+
+    Attributes
+    ----------
+    mean, deviation
+        States `(features,)`, or of shape `()` for None; first 0 and 1, then what `fitted` found.
+
+    Raises
+    ------
+    ShapeError
+        On a call, if the shape does not fit.
+
+    Examples
+    --------
+    >>> from chainrule import nn
+    >>> layer = nn.Standardize(2).fitted([[1.0, 10.0], [3.0, 30.0]])
+    >>> layer([[1.0, 30.0]]).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    def __init__(self, features: int | None = None, undo: bool = False) -> None:
+        shape = () if features is None else (whole(features, "Standardize: features"),)
+        self.undo = switch(undo, "Standardize: undo")
+        self.mean = State(initial("zeros", shape, "Standardize: mean"))
+        self.deviation = State(initial(_ones, shape, "Standardize: deviation"))
+
+    def fitted(self, rows: Any) -> Self:
+        """Take mean and deviation from `rows`; what is the same in all of them keeps the deviation 1.
+
+        Raises
+        ------
+        ShapeError
+            If the rows do not fit.
+        DataError
+            If there are none, or one of their numbers is infinite or NaN.
+        """
+        values = np.asarray(_checked(self, rows, self.mean.shape), np.float64)
+        if not values.size or not np.isfinite(values).all():
+            raise DataError(f"{self.label()}.fitted needs rows of finite numbers; fill in or drop what is missing.")
+        axes = tuple(range(values.ndim - len(self.mean.shape)))
+        deviation = values.std(axis=axes)
+        self.mean.assign(values.mean(axis=axes).astype(self.mean.dtype))
+        self.deviation.assign(np.where(deviation > 0, deviation, 1.0).astype(self.deviation.dtype))
+        return self
+
+    def __call__(self, x: Any) -> Tensor:
+        rows = _checked(self, x, self.mean.shape)
+        return rows * self.deviation + self.mean if self.undo else (rows - self.mean) / self.deviation
 
 
 def _ones(shape: tuple[int, ...], **keywords: Any) -> Tensor:

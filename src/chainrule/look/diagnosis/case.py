@@ -322,7 +322,7 @@ class Case:
 
     def trial(self, rate: float | None, *, fresh: bool = False) -> Trial | None:
         """Some steps made aside at a learning rate (None: the optimizer's own); None where that would take long."""
-        if self.optimizer is None or self.failure is not None:
+        if self.optimizer is None or self.failure is not None or not self.gradients:
             return None
         if (rate, fresh) not in self._trials:
             self._trials[rate, fresh] = trial(self, self.optimizer, rate, fresh=fresh)

@@ -90,7 +90,7 @@ def _not_scaled(case: Case) -> Iterator[Sign]:
         )
 
 
-def _looks_like_pixels(rows: Array) -> bool:
+def looks_like_pixels(rows: Array) -> bool:
     """Whether columns are pixels: many, not negative, most with one common maximum. Borders may be blank then."""
     tops = rows.max(axis=0)
     return rows.shape[1] >= 16 and bool(rows.min() >= 0) and float(np.mean(tops == tops.max())) >= 0.3
@@ -98,7 +98,7 @@ def _looks_like_pixels(rows: Array) -> bool:
 
 def _constant(case: Case) -> Iterator[Sign]:
     rows = case.sample[0]
-    if not case.is_table or len(rows) < 8 or _looks_like_pixels(rows):
+    if not case.is_table or len(rows) < 8 or looks_like_pixels(rows):
         return
     constant = np.flatnonzero((rows == rows[0]).all(axis=0))
     if constant.size:
@@ -116,7 +116,7 @@ def _constant(case: Case) -> Iterator[Sign]:
 
 def _duplicate(case: Case) -> Iterator[Sign]:
     rows = case.sample[0]
-    if not case.is_table or len(rows) < 16 or not 2 <= rows.shape[1] <= 512 or _looks_like_pixels(rows):
+    if not case.is_table or len(rows) < 16 or not 2 <= rows.shape[1] <= 512 or looks_like_pixels(rows):
         return
     wide = rows.astype(np.float64) - rows.mean(axis=0)
     length = np.linalg.norm(wide, axis=0)

@@ -16,7 +16,7 @@ from chainrule.nn.dense import Dense, Flatten
 from chainrule.nn.dropout import Dropout
 from chainrule.nn.embedding import Embedding
 from chainrule.nn.module import Module
-from chainrule.nn.normalization import BatchNorm, LayerNorm, RMSNorm
+from chainrule.nn.normalization import BatchNorm, LayerNorm, RMSNorm, Standardize
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,9 @@ LAYER_RULES: dict[type[Module], Rule] = {
     ),
     RMSNorm: Rule(
         "y = x / rms(x) · w, row by row", "1/rms · (δw − x̂·mean(δw·x̂)) over the row with x̂ = x/rms;  w gets Σδ·x̂"
+    ),
+    Standardize: Rule(
+        "y = (x − mean) / deviation, or undone x · deviation + mean; fixed numbers", "× 1/deviation, or × deviation"
     ),
 }
 _PASSED_ON = Rule("a = z, unchanged", "× 1, passed on as it came", elementwise=True)
