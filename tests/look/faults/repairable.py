@@ -8,12 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import chainrule as cr
 from chainrule import nn
 from look.faults import seeded
 from look.faults.problems import Array, Problem, deep, plain, problem, raw
+from look.faults.seeded import Hiding as Hiding
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Task:
     data: tuple[Array, ...]
     loss: Any
     optimizer: Any
-    epochs: int = 25
+    epochs: int = 15
     more: dict[str, Any] = field(default_factory=dict)
 
     def repair(self, **more: Any) -> cr.look.Repair:
@@ -41,17 +43,34 @@ class Repairable:
     set: str
     seed: Callable[[Task, Problem], Task]
 
-    def healthy(self) -> Task:
-        """The task without the fault."""
-        cr.random.seed(7)
-        p = problem(self.set)
-        return Task(plain(p.features, p.outputs), (p.X, p.y), p.loss, cr.optim.Adam(5e-3))
+    def best(self) -> dict[str, float]:
+        """The validation figures of the task without the fault."""
+        return _best(self.set)
 
     def faulty(self) -> Task:
-        """The task with it."""
-        task = self.healthy()
+        """The task with the fault."""
+        task = healthy(self.set)
         cr.random.seed(7)
         return self.seed(task, problem(self.set))
+
+
+def healthy(name: str) -> Task:
+    """The task of a set without a fault."""
+    cr.random.seed(7)
+    p = problem(name)
+    return Task(plain(p.features, p.outputs), (p.X, p.y), p.loss, cr.optim.Adam(1e-2))
+
+
+@cache
+def _best(name: str) -> dict[str, float]:
+    return healthy(name).repair(attempts=0).after
+
+
+def task_of(name: str, fault: str = "") -> Task:
+    """The task of a set, healthy or with a fault by its name."""
+    if fault == "too narrow":
+        return replace(healthy(name), net=nn.Sequential(nn.Dense(4, 1, activation="relu"), nn.Dense(1, 3)))
+    return next((each.faulty() for each in FAULTS if each.name == fault), healthy(name))
 
 
 def asked(seed: seeded.Seed, build: Any = plain) -> Callable[[Task, Problem], Task]:

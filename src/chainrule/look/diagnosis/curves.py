@@ -142,6 +142,11 @@ def _still_falling(losses: list[float], chance: float) -> bool:
     return len(losses) >= 3 and losses[-3] - losses[-1] > STILL * scale and losses[-1] <= min(losses) + 1e-12
 
 
+def _above(last: float, least: float) -> str:
+    """How far a loss is above another, which may be 0."""
+    return f"{last / least - 1:.0%} above" if least > 0 else f"{last - least:.3g} above"
+
+
 def _overfitting(case: Case) -> Iterator[Sign]:
     assert case.history is not None
     train, held = _column(case.history, "loss"), _column(case.history, "validation_loss")
@@ -158,7 +163,7 @@ def _overfitting(case: Case) -> Iterator[Sign]:
         yield warning(
             f"epoch {best + 1}" if rose else f"epoch {len(pairs)}",
             f"Training loss is {own:.3g}, validation loss {last:.3g}"
-            + (f", {last / least - 1:.0%} above its best in epoch {best + 1}" if rose else "")
+            + (f", {_above(last, least)} its best in epoch {best + 1}" if rose else "")
             + ": the network learns its rows by heart.",
             "more rows, patience=10, nn.Dropout(0.3), weight_decay=1e-2 with AdamW, or fewer units",
             training_loss=own,
@@ -177,8 +182,7 @@ def _too_long(case: Case) -> Iterator[Sign]:
     if best <= 0.6 * len(held) and held[-1] > (1 + OVER) * min(held):
         yield hint(
             f"epoch {best}",
-            f"Validation was best in epoch {best} of {len(held)}; what came after made it "
-            f"{held[-1] / min(held) - 1:.0%} worse.",
+            f"Validation was best in epoch {best} of {len(held)}; it ended {_above(held[-1], min(held))} that.",
             "patience=5 in fit: it stops there and keeps the best parameters",
             best_epoch=best,
             epochs=len(held),

@@ -18,7 +18,7 @@ def sequential_code(layers: Iterable[Module]) -> str:
     --------
     >>> from chainrule import nn
     >>> sequential_code([nn.Dense(4, 8, activation="relu"), nn.Dropout(0.2), nn.Dense(8, 3, bias=True)])
-    "nn.Sequential(nn.Dense(4, 8, activation='relu'), nn.Dropout(p=0.2), nn.Dense(8, 3))"
+    "nn.Sequential(nn.Dense(4, 8, activation='relu'), nn.Dropout(0.2), nn.Dense(8, 3))"
     """
     return f"nn.Sequential({', '.join(layer_code(layer) for layer in layers)})"
 
@@ -28,12 +28,12 @@ def layer_code(layer: Module) -> str:
     if isinstance(layer, Sequential):
         return sequential_code(layer.layers)
     kind = type(layer)
-    parts = []
+    parts: list[str] = []
     for name, parameter in inspect.signature(kind).parameters.items():
         if name == "generator" or name not in layer.arguments or layer.arguments[name] == parameter.default:
             continue
         value = _value_code(layer.arguments[name])
-        parts.append(value if parameter.default is parameter.empty else f"{name}={value}")
+        parts.append(value if parameter.default is parameter.empty or not parts else f"{name}={value}")
     prefix = "nn." if kind.__module__.startswith("chainrule.") else ""
     fitted = f".fitted({'y' if layer.undo else 'X'})" if isinstance(layer, Standardize) else ""
     return f"{prefix}{kind.__name__}({', '.join(parts)}){fitted}"

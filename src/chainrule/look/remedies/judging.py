@@ -11,19 +11,21 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from chainrule.engine.context import no_grad
-from chainrule.engine.tensor import asarray
+from chainrule.engine.tensor import Tensor, asarray
 from chainrule.look.explaining.figures import short
-from chainrule.nn.losses import Loss
+from chainrule.nn.losses import Loss, LossFunction
 from chainrule.train.metrics import Metric
 from chainrule.train.steps import as_input, measured
 
 Array = np.ndarray[Any, Any]
 Figures = dict[str, float]
+Measure = Callable[[Array], float]  # of row numbers
 SURE = 2.0  # standard errors by which a figure must be better
 NOT_WORSE = 1.0  # standard errors by which the other figure may be worse
 LEAST = 0.02  # of the loss, at least, must be gained where only the loss is better
@@ -42,37 +44,47 @@ class Judge:
 
     def figures(self, answers: Array | None) -> Figures:
         """Loss and metric by name; infinite loss and no metric where there are no answers, or none that are finite."""
-        known = answers is not None and bool(np.isfinite(answers).all())
         names = ["loss", *([self.metric.name] if self.metric else [])]
-        if answers is None or not known:
+        if answers is None or not np.isfinite(answers).all():
             return {"loss": math.inf} | dict.fromkeys(names[1:], math.nan)
         rows = np.arange(len(self.y))
-        return {name: measure(answers, rows) for name, measure in zip(names, self._measures(), strict=True)}
-
-    def _measures(self) -> list[Callable[[Array, Array], float]]:
-        return [self._loss, *([self._metric] if self.metric else [])]
-
-    def _loss(self, answers: Array, rows: Array) -> float:
-        known = np.ones(len(self.y)) if self.weights is None else self.weights
-        weighted = "weights" in inspect.signature(self.loss.function).parameters and self.weights is not None
-        with no_grad(), np.errstate(all="ignore"):
-            guess, y = asarray(answers[rows]), as_input(self.y[rows], answers.dtype)
-            return measured(self.loss.function, guess, y, asarray(known[rows]) if weighted else None).item()
-
-    def _metric(self, answers: Array, rows: Array) -> float:
-        assert self.metric is not None
-        with np.errstate(all="ignore"):
-            return float(
-                self.metric.function(answers[rows], self.y[rows], None if self.weights is None else self.weights[rows])
-            )
+        return {name: measure(rows) for name, measure in zip(names, self._measures(answers), strict=True)}
 
     def gains(self, old: Array, new: Array) -> list[tuple[float, float]]:
         """How much better `new` is, and that in standard errors: for the loss, then for the metric."""
         signs = [-1.0, *([1.0 if self.metric.better == "higher" else -1.0] if self.metric else [])]
         return [
-            _sureness([sign * (measure(new, rows) - measure(old, rows)) for rows in _without_each(len(self.y))])
-            for measure, sign in zip(self._measures(), signs, strict=True)
+            _sureness([sign * (after(rows) - before(rows)) for rows in _without_each(len(self.y))])
+            for before, after, sign in zip(self._measures(old), self._measures(new), signs, strict=True)
         ]
+
+    def _measures(self, answers: Array) -> list[Measure]:
+        """Loss and metric of these answers, each as a function of row numbers."""
+        return [self._loss(answers), *([self._metric(self.metric, answers)] if self.metric else [])]
+
+    def _loss(self, answers: Array) -> Measure:
+        takes = inspect.signature(self.loss.function).parameters
+        weights = self.weights if "weights" in takes else None
+        if "reduction" not in takes:
+            return lambda rows: _value(self.loss.function, answers[rows], self.y[rows])
+        each = np.asarray(_made(partial(self.loss.function, reduction="none"), answers, self.y), np.float64)
+        each = each.reshape(len(self.y), -1).mean(axis=1)
+        return lambda rows: float(np.average(each[rows], weights=None if weights is None else weights[rows]))
+
+    def _metric(self, metric: Metric, answers: Array) -> Measure:
+        weights = self.weights
+        return lambda rows: float(
+            metric.function(answers[rows], self.y[rows], None if weights is None else weights[rows])
+        )
+
+
+def _made(loss: LossFunction, answers: Array, y: Array) -> Tensor:
+    with no_grad(), np.errstate(all="ignore"):
+        return measured(loss, asarray(answers), as_input(y, answers.dtype), None)
+
+
+def _value(loss: LossFunction, answers: Array, y: Array) -> float:
+    return _made(loss, answers, y).item()
 
 
 def _without_each(count: int) -> Iterator[Array]:
