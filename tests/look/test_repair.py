@@ -35,7 +35,7 @@ CHOSEN = {
     "weights 20 times too large": "wine",
     "dead units": "wine",
     "rate too low": "wine",
-    "cut short": "wine",
+    "hidden layer of one unit": "wine",
 }
 MENDED = [replace(fault, set=CHOSEN[fault.name]) for fault in FAULTS if fault.name in CHOSEN]
 

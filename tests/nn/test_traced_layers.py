@@ -60,4 +60,4 @@ def test_nodes_of_a_traced_network_carry_the_paths_of_the_layers_that_made_them(
     net = every_layer()
     program = trace(net, np.array([[0, 5], [3, 3]]))
     made = {node.provenance.module for node in program.graph.nodes}
-    assert {"0", "2", "3", "6.inner.0", "6.inner.1", "10"} <= made <= set(net.named_modules())
+    assert {"0", "2", "3", "4", "7.inner.0", "7.inner.1", "11"} <= made <= set(net.named_modules())
