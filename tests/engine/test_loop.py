@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,72 @@ def test_steps_and_loops_take_turns() -> None:
     found += [step(x[chosen], y[chosen])[0].item() for chosen in rows[5:7]]
     found += program.loop([x, y], rows[7:])[0].tolist()
     assert found == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_a_variant_makes_some_of_the_steps_on_the_same_states(threads: int, every: int) -> None:
+    cr.threads(threads)
+    (x, y), rows = data(), order(25)
+    at = np.arange(25) % every == 0
+    programs, expected = pair()
+    wanted = [programs[int(is_due)](x[chosen], y[chosen]) for chosen, is_due in zip(rows, at, strict=True)]
+    after = expected()
+    programs, found = pair()
+    plain, looking = (program.program(x[rows[0]], y[rows[0]]) for program in programs)
+    losses, means, norms = plain.loop([x, y], rows, variant=looking, at=at)
+    np.testing.assert_array_equal(losses, [each[0].item() for each in wanted])
+    np.testing.assert_array_equal(means, np.stack([each[1] for each in wanted]))
+    np.testing.assert_array_equal(norms, [each[2].item() for each, is_due in zip(wanted, at, strict=True) if is_due])
+    for name, array in found().items():
+        assert array.tobytes() == after[name].tobytes(), name
+
+
+def pair() -> tuple[list[cr.compile], Callable[[], dict[str, np.ndarray]]]:
+    """A step and a variant of it that also gives the norm of a gradient, and counts its own steps in a state."""
+    cr.random.seed(4)
+    net = nn.Sequential(nn.Dense(FEATURES, 60), nn.ReLU(), nn.Dropout(0.2), nn.Dense(60, 3))
+    optimizer, seen = cr.optim.Adam(0.01), cr.State(np.float32(1))
+
+    def step(x, y):
+        gradients = cr.backpropagate(cr.losses.cross_entropy(net(x), y) * seen)
+        loss = cr.losses.cross_entropy(net(x), y)
+        optimizer.update(gradients)
+        return gradients, loss, cr.mean(x, axis=0)
+
+    def looking(x, y):
+        gradients, *results = step(x, y)
+        seen.assign(seen * 1.25)  # which the plain step only reads
+        return (*results, cr.sum(gradients[net[0].weight] ** 2))
+
+    plain = cr.compile(lambda x, y: step(x, y)[1:])
+    return [plain, cr.compile(looking)], lambda: {**net.arrays(), **optimizer.arrays(), "seen": np.asarray(seen)}
+
+
+def test_a_variant_ends_with_the_loop() -> None:
+    (x, y), rows = data(), order(5)
+    (plain, looking), _ = pair()
+    stop = Stop()
+    stop.set()
+    programs = [program.program(x[rows[0]], y[rows[0]]) for program in (plain, looking)]
+    found = programs[0].loop([x, y], rows, stop=stop, variant=programs[1], at=np.ones(5, bool))
+    assert [len(each) for each in found] == [0, 0, 0]
+
+
+def test_what_is_no_variant_is_refused() -> None:
+    (x, y), rows = data(), order(5)
+    (plain, looking), _ = pair()
+    step, other = (program.program(x[rows[0]], y[rows[0]]) for program in (plain, looking))
+    with pytest.raises(cr.ArgumentError, match="a variant must be another program"):
+        other.loop([x, y], rows, variant=step, at=np.zeros(5, bool))
+    with pytest.raises(cr.ArgumentError, match="a variant must be another program"):
+        step.loop([x, y], rows, variant=step, at=np.zeros(5, bool))
+    with pytest.raises(cr.ArgumentError, match=r"for each of 5 steps .* bool of shape \(4,\)"):
+        step.loop([x, y], rows, variant=other, at=np.zeros(4, bool))
+    with pytest.raises(cr.ArgumentError, match=r"int64 of shape \(5,\)"):
+        step.loop([x, y], rows, variant=other, at=np.zeros(5, int))
+    with pytest.raises(cr.ArgumentError, match="and there is no variant"):
+        step.loop([x, y], rows, at=np.ones(5, bool))
 
 
 def copied(shape: tuple[int, ...] = (4, 5), dtype: str = "f") -> Program:

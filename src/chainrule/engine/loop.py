@@ -1,10 +1,13 @@
 """Many steps in one native call: batches are gathered, the step is run, its results are written down, again and again.
 
     loop(job, thread, threads)      job: as for a step; its sixth word points to the loop's own words, in this order:
-    step, steps, rows, stop, halt, done, sources..., results...
+    step, steps, rows, stop, halt, done, variant, its job, turns, sources..., results..., more...
 
 The rows of each batch are gathered by an array of numbers from row-major arrays of any numeric type, and converted on
 the way. A flag is looked at before every step, so that a run ends soon after it is raised.
+
+A variant is another step over the same batch and the same states, with a job of its own, that takes the place of the
+step where it has a turn: its number from 0, or -1. It gives the results of the step, and `more` beside them.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 
 LOOP = "loop"
-STEP_AT, STEPS, ROWS, STOP, HALT, DONE, FIRST = range(7)
+STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB, TURNS, FIRST = range(10)
 Signature = tuple[Shape, DType]
+Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
 
 # NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer, a float,
 # or a half, whose bits are converted here, because not every processor has an instruction for it.
@@ -51,7 +55,11 @@ def can_gather(source: np.dtype[Any], goal: DType) -> bool:
 
 
 def loop_text(
-    arguments: Sequence[Signature], sources: Sequence[np.dtype[Any]], results: Sequence[int], first: int, target: Target
+    arguments: Sequence[Signature],
+    sources: Sequence[np.dtype[Any]],
+    results: Results,
+    variant: Results | None,
+    target: Target,
 ) -> str:
     """The module of a loop.
 
@@ -61,44 +69,67 @@ def loop_text(
         Shape and data type of each argument of the step; the first axis is the batch.
     sources
         The type of the array that each is gathered from.
-    results
-        Bytes of each result of the step.
-    first
-        The slot of the first result in the program's table.
+    results, variant
+        What the step gives, and what its variant gives if it has one: the same first, then more.
     target
         The processor.
     """
     code = Code(LOOP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")], fused=target.fused, masked=target.masked)
     table, team = (code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in (0, 1))
     own = code.let(f"load ptr, ptr {code.element('ptr', '%job', '5')}")
-
-    def word(number: int, kind: str = "ptr") -> str:
-        return code.let(f"load {kind}, ptr {code.element('ptr', own, str(number))}")
-
-    step, steps, rows, stop = word(STEP_AT), word(STEPS, "i64"), word(ROWS), word(STOP)
+    steps, rows, stop = _word(code, own, STEPS, "i64"), _word(code, own, ROWS), _word(code, own, STOP)
     halt, done = (code.element("i64", own, str(number)) for number in (HALT, DONE))
     batch = arguments[0][0][0] if arguments and arguments[0][0] else 0
     with code.loop("0", steps) as number:
         first_thread = code.let("icmp eq i64 %thread, 0")
+        turn = code.get("i64", code.element("i64", _word(code, own, TURNS), number)) if variant else None
         with code.when(first_thread):
             code.do(f"store i64 {code.let(f'load atomic i64, ptr {stop} acquire, align 8')}, ptr {halt}")
-            for place, size in enumerate(results):
-                goal = code.element("i8", word(FIRST + len(arguments) + place), code.let(f"mul i64 {number}, {size}"))
-                code.do(f"store ptr {goal}, ptr {code.element('ptr', table, str(first + place))}")
+            _place_results(code, own, FIRST + len(arguments), (table, number, results), turn, variant)
         chosen = code.element("i64", rows, code.let(f"mul i64 {number}, {batch}"))
         for place, ((shape, dtype), source) in enumerate(zip(arguments, sources, strict=True)):
             goal = code.let(f"load ptr, ptr {code.element('ptr', table, str(1 + place))}")
-            _gather(code, shape, dtype, source, word(FIRST + place), goal, chosen, target)
+            _gather(code, shape, dtype, source, _word(code, own, FIRST + place), goal, chosen, target)
         code.do(f"call void @barrier(ptr {team}, i64 %threads)")
         on = code.let(f"icmp eq i64 {code.let(f'load i64, ptr {halt}')}, 0")
         with code.when(on):
-            code.do(f"call void {step}(ptr %job, i64 %thread, i64 %threads)")
+            step, job = _word(code, own, STEP_AT), "%job"
+            if turn:
+                plain = code.let(f"icmp slt i64 {turn}, 0")
+                step = code.let(f"select i1 {plain}, ptr {step}, ptr {_word(code, own, VARIANT_AT)}")
+                job = code.let(f"select i1 {plain}, ptr %job, ptr {_word(code, own, VARIANT_JOB)}")
+            code.do(f"call void {step}(ptr {job}, i64 %thread, i64 %threads)")
             code.do(f"call void @barrier(ptr {team}, i64 %threads)")
             with code.when(first_thread):
                 code.do(f"store i64 {code.let(f'add i64 {number}, 1')}, ptr {done}")
         code.do(f"call void @barrier(ptr {team}, i64 %threads)")
     declared = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
     return "\n\n".join([*code.declarations, declared, waiting(target), code.text()])
+
+
+def _word(code: Code, own: str, number: int, kind: str = "ptr") -> str:
+    """A word of the loop's own."""
+    return code.let(f"load {kind}, ptr {code.element('ptr', own, str(number))}")
+
+
+def _place_results(
+    code: Code, own: str, word: int, step: tuple[str, str, Results], turn: str | None, variant: Results | None
+) -> None:
+    """Point the tables of the step, and of its variant if it has one, at where the results of this step belong."""
+    table, number, (first, sizes) = step
+    other = code.get("ptr", _word(code, own, VARIANT_JOB)) if variant else ""
+
+    def point(place: int, number: str, size: int, tables: list[tuple[str, int]]) -> None:
+        goal = code.element("i8", _word(code, own, word + place), code.let(f"mul i64 {number}, {size}"))
+        for each, begin in tables:
+            code.do(f"store ptr {goal}, ptr {code.element('ptr', each, str(begin + place))}")
+
+    for place, size in enumerate(sizes):
+        point(place, number, size, [(table, first), *([(other, variant[0])] if variant else [])])
+    if variant and turn:
+        with code.when(code.let(f"icmp sge i64 {turn}, 0")):
+            for place, size in enumerate(variant[1][len(sizes) :], len(sizes)):
+                point(place, turn, size, [(other, variant[0])])
 
 
 def _gather(

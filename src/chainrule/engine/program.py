@@ -130,7 +130,15 @@ class Program:
         threads = 1 if module.is_alone else team().size
         return profile(module.calls, self.graph, self.target, step, times, threads)
 
-    def loop(self, data: Sequence[Any], rows: Any, *, stop: Stop | None = None) -> list[Array]:
+    def loop(
+        self,
+        data: Sequence[Any],
+        rows: Any,
+        *,
+        stop: Stop | None = None,
+        variant: Program | None = None,
+        at: Any = None,
+    ) -> list[Array]:
         """Run the step many times in one native call, on batches that are gathered from arrays.
 
         Parameters
@@ -142,18 +150,26 @@ class Program:
             The numbers of the rows of each batch, of shape (steps, batch).
         stop
             A flag that another thread or a signal handler raises to end the loop before its next step.
+        variant
+            A program that takes the place of this one at some steps: of the same arguments, with the same results and
+            perhaps more after them, such as figures of what happens inside.
+        at
+            For each step whether the variant makes it: booleans of shape (steps,); by default none.
 
         Returns
         -------
         list of ndarray
-            Each result of the step, stacked along a new first axis: one for each step that was made.
+            Each result of the step, stacked along a new first axis: one for each step that was made. What a variant
+            gives beside them follows: one for each step that it made.
 
         Raises
         ------
         ShapeError, DTypeError, ArgumentError
-            If an array does not fit the step, or a number is not that of a row.
+            If an array or the variant does not fit the step, or a number is not that of a row.
         """
-        return self.ready().loop([np.asarray(array) for array in data], np.asarray(rows), stop or Stop())
+        arrays, other = [np.asarray(array) for array in data], None if variant is None else variant.ready()
+        chosen = None if at is None else np.asarray(at)
+        return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
 
 
 def _show(program: Program) -> None:

@@ -18,6 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,21 @@ from chainrule.engine.context import places
 from chainrule.engine.dtypes import DType
 from chainrule.engine.emit import Module
 from chainrule.engine.graph import Node, Shape
-from chainrule.engine.loop import DONE, FIRST, LOOP, ROWS, STEP_AT, STEPS, STOP, can_gather, loop_text
+from chainrule.engine.loop import (
+    DONE,
+    FIRST,
+    LOOP,
+    ROWS,
+    STEP_AT,
+    STEPS,
+    STOP,
+    TURNS,
+    VARIANT_AT,
+    VARIANT_JOB,
+    Results,
+    can_gather,
+    loop_text,
+)
 from chainrule.engine.native import Native
 from chainrule.engine.op import Op
 from chainrule.engine.pace import Pace
@@ -98,7 +113,7 @@ class Run:
         self.job_at = address_of(self.job)
         alone = ctypes.c_void_p(self.job_at), ctypes.c_int64(0), ctypes.c_int64(1)
         self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
-        self.loops: dict[tuple[str, ...], tuple[Native, int]] = {}
+        self.loops: dict[tuple[tuple[str, ...], Results | None], tuple[Native, int]] = {}
         self.batches: list[Array] = []
         self.lock = threading.Lock()
         _runs.add(self)
@@ -170,15 +185,18 @@ class Run:
     def launch(self, address: int, *, alone: bool = False, patience: int | None = None) -> None:
         """Run a native function on the job, with the team unless one thread does everything."""
         if alone or self.module.is_alone:
-            self._make_room(1)
             _ENTRY(address)(self.job_at, 0, 1)
             return
         crew = team()
+        self.join(crew)
+        crew.run(address, self.job_at, **({} if patience is None else {"patience": patience}))
+
+    def join(self, crew: Team) -> None:
+        """Be run by a team from now on."""
         if crew is not self.team:
             self._make_room(crew.size)
             self.job[1] = crew.memory
             self.team, self.pace = crew, Pace()
-        crew.run(address, self.job_at, **({} if patience is None else {"patience": patience}))
 
     def step(self) -> None:
         """One step at the pace that suits the machine."""
@@ -201,58 +219,88 @@ class Run:
 
     # --- Many steps ---
 
-    def loop(self, data: list[Array], rows: Array, stop: Stop) -> list[Array]:
+    def loop(self, data: list[Array], rows: Array, stop: Stop, variant: Run | None, at: Array | None) -> list[Array]:
         """See `Program.loop`."""
         rows = self._checked(data, rows)
+        turns = _turns(at, len(rows), variant is not None)
         kept = [contiguous(array) for array in data]
         results = [np.empty((len(rows), *shape), dtype) for shape, dtype in self.results]
-        with self.lock:
-            address = self._loop_for([array.dtype for array in data])
+        more = [] if variant is None else variant.results[self._shared_with(variant) :]
+        figures = [np.empty((np.count_nonzero(turns >= 0), *shape), dtype) for shape, dtype in more]
+        runs = [self] if variant is None else [self, variant]
+        words = np.zeros(FIRST + len(data) + len(results) + len(figures), np.int64)
+        words[STEP_AT], words[STOP] = self.address, address_of(stop.word)
+        words[FIRST:] = [address_of(array) for array in (*kept, *results, *figures)]
+        if variant is not None:
+            words[VARIANT_AT], words[VARIANT_JOB] = variant.address, variant.job_at
+        with ExitStack() as locks:
+            for run in sorted(runs, key=id):  # in one order, so that two loops never wait for each other
+                locks.enter_context(run.lock)
+            address = self._loop_for([array.dtype for array in data], variant)
             if not self.batches:
                 self.batches = [_place(shape, dtype) for shape, dtype in self.arguments]
-            self.is_bound = False
-            for slot, batch in enumerate(self.batches, 1):
-                self._bind(slot, batch)
+            for run in runs:
+                run.bind_batches(self.batches)
+            moving = [(ROWS, rows), (TURNS, turns), *enumerate(results, FIRST + len(data))]
             done, last = 0, self.steps
             while done < len(rows) and not stop.word[0]:
                 alone = self.pace.alone
-                steps = max(1, last // 4) if self.pace.is_trial else last
+                words[STEPS] = min(max(1, last // 4) if self.pace.is_trial else last, len(rows) - done)
+                for slot, array in moving:
+                    words[slot] = address_of(array) + done * array.strides[0]
                 began = time.perf_counter()
-                made = self._slice(
-                    address, kept, rows[done : done + steps], [each[done:] for each in results], stop, alone=alone
-                )
+                self._slice(address, words, runs, alone=alone)
                 passed = time.perf_counter() - began
+                made = int(words[DONE])
                 seconds = passed / max(1, made)
                 if passed >= _TELLING:
                     self.pace.note(alone, seconds)
                 done += made
                 last = max(1, min(round(SLICE / max(seconds, 1e-9)), _GROWTH * last))
             self.steps = last
-        return [result[:done] for result in results]
+        looked_into = np.count_nonzero(turns[:done] >= 0)
+        return [*(result[:done] for result in results), *(figure[:looked_into] for figure in figures)]
 
-    def _slice(
-        self, address: int, data: list[Array], rows: Array, results: list[Array], stop: Stop, *, alone: bool
-    ) -> int:
-        """Some steps in one native call; returns how many were made."""
-        words = np.zeros(FIRST + len(data) + len(results), np.int64)
-        words[STEP_AT] = self.address
-        words[STEPS], words[ROWS], words[STOP] = len(rows), address_of(rows), address_of(stop.word)
-        words[FIRST:] = [address_of(array) for array in (*data, *results)]
-        self.job[5] = address_of(words)
-        self.bind_states()
+    def bind_batches(self, batches: Sequence[Array]) -> None:
+        """Point at the arrays into which a loop gathers."""
+        self.is_bound = False
+        for slot, batch in enumerate(batches, 1):
+            self._bind(slot, batch)
+
+    def _slice(self, address: int, words: Array, runs: list[Run], *, alone: bool) -> None:
+        """Some steps in one native call."""
+        self.job[5], words[DONE] = address_of(words), 0
+        for run in (*runs, self):  # this one again: where a variant assigns what it only reads, it has moved
+            run.bind_states()
+            if not alone:
+                run.join(team())
         self.launch(address, alone=alone, patience=_PATIENT)
-        self.check()
-        return int(words[DONE])
+        for run in runs:
+            run.check()
 
-    def _loop_for(self, sources: list[np.dtype[Any]]) -> int:
+    def _loop_for(self, sources: list[np.dtype[Any]], variant: Run | None) -> int:
         """The address of the loop that gathers from arrays of these types."""
-        key = tuple(source.name for source in sources)
+        key = tuple(source.name for source in sources), None if variant is None else variant.table_of_results()
         if key not in self.loops:
-            sizes = [int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for shape, dtype in self.results]
-            text = loop_text(self.arguments, sources, sizes, self.first_result, self.target)
-            native = Native(text, self.target)
+            native = Native(
+                loop_text(self.arguments, sources, self.table_of_results(), key[1], self.target), self.target
+            )
             self.loops[key] = native, native.address(LOOP)
         return self.loops[key][1]
+
+    def table_of_results(self) -> Results:
+        """Where results stand in the table, and how large they are."""
+        return self.first_result, tuple([math.prod(shape) * dtype.itemsize for shape, dtype in self.results])
+
+    def _shared_with(self, variant: Run) -> int:
+        """The number of results that this step and a variant of it have in common: all of its own."""
+        count = len(self.results)
+        if variant is self or variant.arguments != self.arguments or variant.results[:count] != self.results:
+            raise ArgumentError(
+                "loop: a variant must be another program, that takes the same arguments as the step and gives its "
+                "results first."
+            )
+        return count
 
     def _checked(self, data: list[Array], rows: Array) -> Array:
         """The numbers of the rows, after everything was looked at."""
@@ -299,6 +347,17 @@ def _free_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_locks)
+
+
+def _turns(at: Array | None, steps: int, has_variant: bool) -> Array:
+    """For each step which turn of the variant it is, from 0; -1 where it is none."""
+    at = np.zeros(steps, bool) if at is None else at
+    if at.shape != (steps,) or at.dtype != bool or (not has_variant and at.any()):
+        raise ArgumentError(
+            f"loop: at tells for each of {steps} steps whether the variant makes it, but it is {at.dtype.name} of "
+            f"shape {at.shape}{'' if has_variant else ', and there is no variant'}."
+        )
+    return np.where(at, np.cumsum(at) - 1, -1).astype(np.int64)
 
 
 def _place(shape: Shape, dtype: DType) -> Array:

@@ -58,24 +58,24 @@ class NativeSteps:
             self.kept.forget()  # the schedule may have changed since, so that older steps could not be made again
         arrays = self._gatherable(source.rows.arrays)
         waiting: list[Array] = []
-        is_due, last = False, None
+        due: list[bool] = []  # whether each is watched
+        last = None
         for step, numbers in enumerate(
             source.numbers(self.trainer.epoch, skip=self.trainer.part.batches), self.trainer.steps + 1
         ):
-            due = self._is_due(step)
-            alike = waiting and len(numbers) == len(waiting[0]) and due == is_due
-            if waiting and (not alike or len(waiting) >= self._length()):
-                self._slice(arrays, np.stack(waiting), is_due)
+            if waiting and (len(numbers) != len(waiting[0]) or len(waiting) >= self._length()):
+                self._slice(arrays, np.stack(waiting), np.array(due))
                 yield
-                waiting = []
+                waiting, due = [], []
             waiting.append(numbers)
-            is_due, last = due, numbers
+            due.append(self._is_due(step))
+            last = numbers
             if any(callback.pauses_after(step) for callback in self.trainer.callbacks):
-                self._slice(arrays, np.stack(waiting), is_due)
+                self._slice(arrays, np.stack(waiting), np.array(due))
                 yield
-                waiting = []
+                waiting, due = [], []
         if waiting:
-            self._slice(arrays, np.stack(waiting), is_due)
+            self._slice(arrays, np.stack(waiting), np.array(due))
         if last is not None:
             self._require_finite(arrays, last)
         if waiting:
@@ -109,33 +109,46 @@ class NativeSteps:
     def _is_due(self, step: int) -> bool:
         return self.trainer.probe is not None and self.trainer.probe.is_due(step)
 
-    def _slice(self, arrays: tuple[Array, ...], rows: Array, watched: bool) -> None:
+    def _slice(self, arrays: tuple[Array, ...], rows: Array, due: Array) -> None:
         """Make the steps of one slice and count them; rows that weigh nothing teach nothing, and are only counted."""
         teaches = np.asarray(arrays[2][rows].any(axis=1) if len(arrays) > 2 else np.ones(len(rows), bool))
         batches = self.trainer.part.batches + np.flatnonzero(teaches)
-        made = rows[teaches]
+        made, watched = rows[teaches], due[teaches]
         results: list[Array] = []
         if len(made):
-            program = self._program(arrays, made, watched)
+            program = self._program(arrays, made, bool(watched.all()))
             self.kept.before(program, batches, made)
             began = time.perf_counter()
-            results = program.loop(arrays, made)
+            results = self._loop(program, arrays, made, watched)
             self.seconds, self.last = (time.perf_counter() - began) / len(made), max(self.last, len(made))
             if not np.isfinite(results[0]).all():
                 self._go_back(arrays, uncounted=len(made))
         is_bad = bool(len(made)) and not np.isfinite(results[0]).all()
-        each = iter(zip(*results, strict=True))
-        for chosen, counts in zip(rows, teaches, strict=True):
+        each = self._each(results, watched)
+        for chosen, counts, is_watched in zip(rows, teaches, due, strict=True):
             if not counts:
                 self.trainer.count(float("nan"), 0.0, len(chosen), None, ())
                 continue
-            found = self._carefully(arrays, chosen, watched) if is_bad else next(each)
+            found = self._carefully(arrays, chosen, bool(is_watched)) if is_bad else next(each)
             if found is None:
                 self._went_wrong(arrays, chosen)
             else:
-                self._count(arrays, chosen, found, watched)
+                self._count(arrays, chosen, found, bool(is_watched))
         if is_bad:
             self.kept.take(program)
+
+    def _loop(self, program: Program, arrays: tuple[Array, ...], rows: Array, watched: Array) -> list[Array]:
+        """The steps in one native call, the watched among them made by the program that looks into itself."""
+        if watched.all() or not watched.any():
+            return program.loop(arrays, rows)
+        return program.loop(arrays, rows, variant=self._program(arrays, rows, watched=True), at=watched)
+
+    def _each(self, results: Sequence[Array], watched: Array) -> Iterator[list[Array]]:
+        """The results of each step; what was measured is there for the watched ones alone."""
+        plain = 2 if self.trainer.metrics else 1
+        measured = zip(*results[plain:], strict=True)
+        for *found, is_watched in zip(*results[:plain], watched, strict=True):
+            yield [*found, *(next(measured) if is_watched else ())]
 
     def _count(self, arrays: tuple[Array, ...], chosen: Array, results: Sequence[Array], watched: bool) -> None:
         """Tell the trainer of a step that was made, and of what was measured in it."""
