@@ -202,6 +202,38 @@ def test_the_numeric_check_finds_a_gradient_that_is_wrong() -> None:
     assert "lost or changed a gradient" in step.to_html()
 
 
+def test_all_elements_are_compared_on_demand() -> None:
+    net = nn.Sequential(nn.Dense(3, 4), nn.Tanh(), nn.Dense(4, 1))
+    step = cr.look.explain(net, np.ones((2, 3)), np.ones((2, 1)), "mse", check="all")
+    places = {(check.name, check.index) for check in step.checks}
+    for name, gradient in step.gradients.items():
+        assert {index for found, index in places if found == name} == set(np.ndindex(gradient.shape))
+    assert all(check.agrees for check in step.checks)
+    assert f"every element of all {len({name for name, _ in places})} gradients" in str(step)
+    with pytest.raises(cr.ArgumentError, match='check must be True, False or "all", but is 5'):
+        cr.look.explain(net, np.ones((2, 3)), np.ones((2, 1)), "mse", check=5)
+
+
+@pytest.mark.parametrize(("depth", "work", "most"), [(5, 2**27, 60), (30, 2**27, 60), (5, 1, 12)])
+def test_the_numeric_check_is_bounded_the_same_every_time_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, depth: int, work: int, most: int
+) -> None:
+    monkeypatch.setattr("chainrule.look.explaining.numeric.WORK", work)
+    net = nn.Sequential(*(layer for _ in range(depth) for layer in (nn.Dense(3, 3), nn.Tanh())))
+    x = np.linspace(-1, 1, 12).reshape(4, 3)
+    first, second = (cr.look.explain(net, x, x, "mse", check=True) for _ in range(2))
+    assert [(check.name, check.index) for check in first.checks] == [(c.name, c.index) for c in second.checks]
+    assert 12 <= len(first.checks) <= most
+    assert all(check.agrees for check in first.checks)
+    extent = first.extent
+    assert len({check.name for check in first.checks}) == extent.gradients <= extent.known
+    for view in (" ".join(str(first).split()), first.to_html()):
+        assert f"in {extent.gradients} of {extent.known} gradients" in view or f"all {extent.known} gradients" in view
+    assert first.to_dict()["checked"] == {
+        "elements": extent.elements, "gradients": extent.gradients, "known": extent.known
+    }  # fmt: skip
+
+
 def test_a_custom_optimizer_with_a_memory_of_its_own_is_left_alone() -> None:
     class Signs(cr.optim.SGD):
         """w ← w - rate · sign of g."""

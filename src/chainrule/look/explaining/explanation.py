@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from chainrule.look.explaining.examples import Examples, contributions_by_row, c
 from chainrule.look.explaining.flow import Error, error_of
 from chainrule.look.explaining.formulas import LossStory, story_of
 from chainrule.look.explaining.meaning import names_of
-from chainrule.look.explaining.numeric import Check, checked, replay
+from chainrule.look.explaining.numeric import Check, Extent, checked, replay
 from chainrule.look.explaining.parts import Part, parts_of
 from chainrule.look.explaining.path import Tree, Unfolding
 from chainrule.look.explaining.recording import Recording, record
@@ -54,6 +55,8 @@ class Explanation:
         The loss: formula, numbers, value.
     checks
         With `check=True` the numeric gradients beside the exact ones; else empty.
+    extent
+        With `check=True` how much was compared, as a sentence when printed; else None.
     training
         Whether the network was in training mode.
     """
@@ -67,7 +70,7 @@ class Explanation:
         optimizer: Optimizer,
         assumed: bool,
         recording: Recording,
-        check: bool,
+        check: bool | str,
     ) -> None:
         self.net, self.x, self.y = net, x, y
         self.training = net.training
@@ -81,7 +84,10 @@ class Explanation:
         self.layers: tuple[LayerStory, ...] = stories_of(self._parts, self._error, self._names)
         self.loss: LossStory = story_of(loss, recording, self._parts[-1])
         self._planned = Plan.of(optimizer, assumed, self._parameter_gradients())
-        self.checks: tuple[Check, ...] = tuple(self._checked()) if check else ()
+        self.checks: tuple[Check, ...] = ()
+        self.extent: Extent | None = None
+        if check:
+            self.checks, self.extent = self._checked(check == "all")
 
     @functools.cached_property
     def update(self) -> Update:
@@ -264,22 +270,34 @@ class Explanation:
             for module, training in now.items():
                 module.training = training
 
-    def _checked(self) -> list[Check]:
-        wide, found = self._wide, []
-        for node, gradient in wide.error.arrived.items():
-            owner = node.owner
-            if isinstance(owner, Parameter) and owner in self._values:
+    def _checked(self, everything: bool) -> tuple[tuple[Check, ...], Extent]:
+        """Numeric gradients, and how much they cover."""
+        wide = self._wide
+        found: list[Check] = []
+        nodes = [node for node in wide.error.arrived if self._checkable(node)]
+        numbers = sum(math.prod(node.shape) for node in wide.recording.nodes)
+        extent, loss = Extent.of(len(nodes), numbers, everything), float(wide.recording.loss.value)
+        for node in (nodes[number] for number in extent.chosen):
+            name, again = self._run_anew(node)
+            found += checked(name, Tensor(node).value, wide.error.arrived[node], again, loss, extent.elements)
+        return tuple(found), extent
 
-                def anew(value: Array, owner: Parameter = owner) -> float:
-                    return float(self._again({owner: value}).loss.value)
+    def _run_anew(self, node: Node) -> tuple[str, Callable[[Array], float]]:
+        """The name of a node and the loss as a function of its value."""
+        wide, owner = self._wide, node.owner
+        if isinstance(owner, Parameter):
+            return owner.name, lambda value: float(self._again({owner: value}).loss.value)
+        if node is wide.recording.x.node:
+            return "x", lambda x: float(self._again({}, x).loss.value)
+        return wide.names[node], replay(wide.recording.nodes, node, wide.recording.loss.node)
 
-                found += checked(owner.name, Tensor(node).value, gradient, anew)
-            elif node is wide.recording.x.node:
-                found += checked("x", Tensor(node).value, gradient, lambda x: float(self._again({}, x).loss.value))
-            elif node in wide.names and node is not wide.recording.loss.node and node is not wide.recording.y.node:
-                again = replay(wide.recording.nodes, node, wide.recording.loss.node)
-                found += checked(wide.names[node], Tensor(node).value, gradient, again)
-        return found
+    def _checkable(self, node: Node) -> bool:
+        """Whether it is a parameter, the input, or what a layer gave, whose gradient the views show."""
+        wide = self._wide
+        if isinstance(node.owner, Parameter) and node.owner in self._values:
+            return True
+        others = (wide.recording.loss.node, wide.recording.y.node)
+        return node is wide.recording.x.node or (node in wide.names and node not in others)
 
     def _parameters(self) -> dict[str, Parameter]:
         return dict(self.net.named_parameters())

@@ -2,6 +2,8 @@
 
 For parameters and the input the whole network runs anew, so a gradient that the graph has lost shows too; for the
 values between layers the recorded operations behind them run again.
+
+Every element that is compared costs two runs, so there is a bound on how many are, and the views say what it left out.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from chainrule.engine.graph import Node
 from chainrule.engine.reference import evaluate
 
 Array = np.ndarray[Any, Any]
-SAMPLES = 3
+SAMPLES = 3  # elements of a gradient
+COMPARED, FEW = 60, 12  # elements in all, and in a step so large that each of its runs takes a good part of a second
+WORK = 2**27  # numbers that all runs together make, roughly, where neither bound is reached
 STEP = 1e-6  # half the distance of a central difference, relative to numbers of size 1 and more
 TOLERANCE = 1e-5  # relative to the larger of both numbers, and to the size of the whole gradient
 DIFFERENCE = (
@@ -36,18 +40,55 @@ class Check:
     agrees: bool
 
 
-def checked(name: str, value: Array, gradient: Array, loss_at: Callable[[Array], float]) -> list[Check]:
-    """Compare the gradient at the largest element and at others drawn at random with differences of `loss_at`."""
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is compared: so many elements of each gradient (None: all), of so many of the gradients.
+
+    >>> print(Extent.of(8, 1000))
+    numeric check of 3 elements, the largest among them, in all 8 gradients; check="all" compares every element
+    >>> print(Extent.of(300, 1000))
+    numeric check of the largest element in 60 of 300 gradients; check="all" compares every element
+    """
+
+    elements: int | None
+    gradients: int
+    known: int
+
+    @staticmethod
+    def of(known: int, numbers: int, everything: bool = False) -> Extent:
+        """The extent where there are so many gradients, and a run makes so many numbers."""
+        if everything:
+            return Extent(None, known, known)
+        compared = max(FEW, min(COMPARED, WORK // max(1, numbers)))
+        gradients = min(known, compared)
+        return Extent(max(1, min(SAMPLES, compared // max(1, gradients))), gradients, known)
+
+    @property
+    def chosen(self) -> list[int]:
+        """The numbers of the gradients that are compared, evenly from the first to the last."""
+        return [number * self.known // self.gradients for number in range(self.gradients)]
+
+    def __str__(self) -> str:
+        if self.elements is None:
+            return f"numeric check of every element of all {self.known} gradients"
+        each = "the largest element" if self.elements == 1 else f"{self.elements} elements, the largest among them,"
+        which = f"all {self.known}" if self.gradients == self.known else f"{self.gradients} of {self.known}"
+        return f'numeric check of {each} in {which} gradients; check="all" compares every element'
+
+
+def checked(
+    name: str, value: Array, gradient: Array, loss_at: Callable[[Array], float], loss: float, elements: int | None
+) -> list[Check]:
+    """Compare a gradient with differences of `loss_at`, which is `loss` at `value`, at some elements or all of them.
+
+    They are the largest and others that a generator with a fixed seed draws.
+    """
     if not gradient.size:
         return []
-    generator = np.random.default_rng(0)
-    largest = int(np.argmax(np.abs(gradient)))
-    drawn = generator.permutation(gradient.size)[:SAMPLES] if gradient.size < 10**6 else ()
-    drawn = drawn if len(drawn) else generator.integers(0, gradient.size, SAMPLES)
-    places = list(dict.fromkeys([largest, *(int(place) for place in drawn)]))[:SAMPLES]
     scale = float(np.max(np.abs(gradient)))
-    rounding = 1e-9 * max(1.0, abs(loss_at(value)))  # what float64 loses in the difference of two losses
+    rounding = 1e-9 * max(1.0, abs(loss))  # what float64 loses in the difference of two losses
     found = []
+    places = range(gradient.size) if elements is None else _places(gradient, elements)
     for flat in places:
         index = tuple(int(i) for i in np.unravel_index(flat, gradient.shape))
         step = STEP * max(1.0, abs(float(value[index])))
@@ -59,6 +100,14 @@ def checked(name: str, value: Array, gradient: Array, loss_at: Callable[[Array],
         bound = TOLERANCE * max(abs(exact), abs(numeric)) + 1e-3 * TOLERANCE * scale + rounding
         found.append(Check(name, index, exact, numeric, abs(exact - numeric) <= bound))
     return found
+
+
+def _places(gradient: Array, count: int) -> list[int]:
+    generator = np.random.default_rng(0)
+    largest = int(np.argmax(np.abs(gradient)))
+    drawn = generator.permutation(gradient.size)[:count] if gradient.size < 10**6 else ()
+    drawn = drawn if len(drawn) else generator.integers(0, gradient.size, count)
+    return list(dict.fromkeys([largest, *(int(place) for place in drawn)]))[:count]
 
 
 def replay(nodes: Sequence[Node], start: Node, loss: Node) -> Callable[[Array], float]:

@@ -226,6 +226,8 @@ def _back(explanation: Explanation) -> str:
     for check in explanation.checks:
         checks[check.name] = checks.get(check.name, "") + _check(check)
     parts = [_heading(3, "◀ Backpropagation", "error", "the error, from the last layer to the first")]
+    if explanation.extent is not None:
+        parts.append(f'<p class="muted">{text(str(explanation.extent))}</p>')
     for layer in reversed(explanation.layers):
         inside = [
             tensor(f"∂loss/∂{e.name}", e.value, "error", "arrived") + checks.pop(e.name, "") for e in layer.upstream

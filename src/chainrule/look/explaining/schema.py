@@ -7,6 +7,7 @@ are the strings "NaN", "Infinity" and "-Infinity". docs/explain.md lists all key
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def explanation_dict(explanation: Explanation, largest: int) -> Plain:
         },
         "backpropagation": [_backward(layer, largest) for layer in (loss, *reversed(layers))],
         "update": _update(explanation.update, largest),
+        "checked": None if explanation.extent is None else asdict(explanation.extent),
         "checks": [
             {
                 "name": check.name,

@@ -103,6 +103,8 @@ def _loss(explanation: Explanation) -> list[Line]:
 def _back(explanation: Explanation) -> list[Line]:
     lines = [heading("3", "◀ backpropagation", "back", "the error, from the last layer to the first")]
     lines.append([("  ← the gradient that arrived   ⇠ what goes to the input, or is a share of a sum", "still")])
+    if explanation.extent is not None:
+        lines += [[(text, "still")] for text in wrapped(str(explanation.extent), WIDTH, "  ")]
     numeric: dict[str, list[Line]] = {}
     for check in explanation.checks:
         numeric.setdefault(check.name, []).append(_check_line(check))
