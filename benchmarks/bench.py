@@ -32,9 +32,10 @@ from prediction import prediction
 from report import refused, written
 from rounds import CLOCKS, Turns
 from training import last_cache, training
+from watching import watching
 from workloads import QUICK, WORKLOADS, Workload
 
-SECTIONS = ("training", "prediction", "first step", "memory", "mnist", "growth")
+SECTIONS = ("training", "prediction", "first step", "memory", "mnist", "watch", "growth")
 
 
 def main() -> int:
@@ -75,9 +76,10 @@ def _measured(chosen: _Chosen, arguments: argparse.Namespace) -> dict[str, Any]:
         "first step": lambda: first_step(chosen.workloads, most, few, _say),
         "memory": lambda: memory(chosen.workloads, most, _say),
         "mnist": lambda: digits(most, min(2, few), _say),
+        "watch": lambda: watching(threads, turns, _say),
         "growth": lambda: growth(chosen.axes, most, replace(short, rounds=few), _say),
     }
-    keys = {"first step": "first_step", "mnist": "digits"}
+    keys = {"first step": "first_step", "mnist": "digits", "watch": "watching"}
     return {keys.get(section, section): runs[section]() for section in chosen.sections}
 
 

@@ -2,8 +2,10 @@
 
     python benchmarks/explain.py [--rounds 5]
 
-For 784-300-10 at batch 64, and a GPT block (width 128, 4 heads, 64 tokens, batch 16, 65 letters). Importing and making the network are not counted. `--clock cpu` counts processor time on one thread, which a busy machine moves least. "explain" is the call alone, "shown" with the text of the terminal, for which the
-step is made once more in float64. Goals: 784-300-10 under 0.5 s, the GPT block under 2 s, both cold and shown.
+For 784-300-10 at batch 64, and a GPT block (width 128, 4 heads, 64 tokens, batch 16, 65 letters). Importing the library
+and making the network are not counted. `--clock cpu` counts processor time on one thread, which a busy machine moves
+least. "explain" is the call alone, "shown" with the text of the terminal, for which the step is made once more in
+float64. Goals: 784-300-10 under 0.5 s, the GPT block under 2 s, both cold and shown.
 """
 
 from __future__ import annotations

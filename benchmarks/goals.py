@@ -32,3 +32,4 @@ GOALS = dict(
 )
 FIRST_STEP_COLD, FIRST_STEP_WARM = 0.3, 0.03  # seconds, for the networks without normalisation
 DIGITS_ACCURACY = 0.977
+WATCHING = {"every=10": 0.03, "every=1": 0.1, "NaN": 0.01}  # at most so much longer

@@ -7,7 +7,7 @@ from typing import Any
 
 from digits import EPOCHS
 from first_step import COLD, JAX, WARM
-from goals import DIGITS_ACCURACY, FIRST_STEP_COLD, FIRST_STEP_WARM, GOALS
+from goals import DIGITS_ACCURACY, FIRST_STEP_COLD, FIRST_STEP_WARM, GOALS, WATCHING
 from growth import CLIFF, cliffs
 from peers import FUSED, OURS, PEERS, SCAN
 from training import MEMORY, PEAK, threads_in_words
@@ -25,6 +25,7 @@ def written(found: Found) -> str:
         "first_step": _first_step,
         "memory": _memory,
         "digits": _digits,
+        "watching": _watching,
         "growth": _growth,
     }
     for row in _measured(found):
@@ -107,7 +108,7 @@ def _machine(found: Found) -> str:
 
 
 def _measured(found: Found) -> list[Found]:
-    rows = [*found.get("training", []), *found.get("prediction", [])]
+    rows = [*found.get("training", []), *found.get("prediction", []), *found.get("watching", [])]
     rows = [row for row in rows if "refused" not in row]
     return rows + [point for points in found.get("growth", {}).values() for point in points]
 
@@ -264,6 +265,26 @@ def _digits(found: Found) -> str:
         f"MNIST, 784-128-10, batch 64, {EPOCHS} epochs: seconds of the whole training, and accuracy on the test images."
     )
     return "\n\n".join(["## MNIST", text, table(["", "seconds", "accuracy"], lines), verdict])
+
+
+def _watching(rows: list[Found]) -> str:
+    parts = ["## What looking at a run costs"]
+    for row in rows:
+        parts.append(
+            f"`fit` of {row['workload']}, {threads_in_words(row['threads'])}: microseconds a step, and how much longer "
+            "watching takes, and looking out for NaN: medians over the rounds, each compared with its neighbour."
+        )
+        parts.append(table([*row["peers"]], [_times(row, [*row["peers"]], 1e6)]))
+        verdict = [
+            f"{name} {longer:+.1%} (at most {WATCHING[name]:.0%} "
+            + ("not judged" if row["disturbed"] else _met(longer <= WATCHING[name]))
+            + ")"
+            for name, longer in row["more"].items()
+        ]
+        parts.append(", ".join(verdict) + ".")
+        if row["disturbed"]:
+            parts.append(f"Disturbed: {', '.join(f'{name} ({why})' for name, why in row['disturbed'].items())}.")
+    return "\n\n".join(parts)
 
 
 def _growth(found: dict[str, list[Found]]) -> str:
