@@ -50,7 +50,7 @@ def test_every_command_has_help_within_eighty_columns(chainrule, command: list[s
 def test_the_help_of_train_has_every_flag(chainrule) -> None:
     shown = chainrule("train", "--help").out
     wanted = "target task hidden activation dropout loss optimizer learning-rate schedule batch-size epochs patience"
-    for flag in f"{wanted} validation test seed ignore weights output json quiet".split():
+    for flag in f"{wanted} validation test seed ignore weights repair output json quiet".split():
         assert f"--{flag} " in shown
 
 

@@ -20,7 +20,7 @@ from chainrule.look.diagnosing import data_of, diagnose
 from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.explaining.recording import record
 from chainrule.look.remedies.judging import Judge
-from chainrule.look.remedies.loop import Change, Course, Trial, improve, together
+from chainrule.look.remedies.loop import Change, Course, Trial, ending, improve, together
 from chainrule.look.remedies.report import Repair
 from chainrule.look.remedies.table import options
 from chainrule.look.remedies.views import one_line
@@ -197,13 +197,7 @@ def _outcome(subject: Network, course: Course[Way, Run], attempts: int) -> Repai
     run = course.run
     if run.failure is not None:
         raise run.failure
-    left = any(True for finding in course.findings for _ in subject.options(course.way, finding))
-    ends = {
-        "interrupted": course.interrupted,
-        "healthy": not course.findings,
-        "attempts": left and len(course.trials) == attempts,
-    }
-    stopped = next((name for name, true in ends.items() if true), "no remedy")
+    stopped = ending(subject, course, attempts)
     after = subject.judge(course.way).figures(run.answers)
     return Repair(run.whole, run.history or History(), course.trials, course.first, after, course.findings, stopped)
 

@@ -80,5 +80,13 @@ Watch = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Diagnose the run, change one flag at a time, train again, keep what measurably helps.",
+        rich_help_panel=LEARNING,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, in one line.", rich_help_panel=OUTPUT)]

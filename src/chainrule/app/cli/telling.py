@@ -1,16 +1,21 @@
 """What `chainrule train` says: what was decided before the run, how it went after it, and the same as JSON."""
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 from chainrule.app.cli import screen
-from chainrule.app.jobs.outcome import Column, Outcome
+from chainrule.app.jobs.outcome import Column, Outcome, Repaired
 from chainrule.app.jobs.runs import HISTORY, MODEL, REPORT
 from chainrule.app.jobs.training import Finished, Plan
 from chainrule.app.report.figures import count, duration, metric, metric_name, plural
 from chainrule.app.report.markup import plain
+from chainrule.look.explaining.lines import rich_text
+from chainrule.look.remedies.loop import Trial
+from chainrule.look.remedies.views import one_line as trial_line
+from chainrule.look.remedies.views import repair_lines
 
 MOST_NOTES = 8
 MOST_COLUMNS = 5
@@ -94,6 +99,8 @@ def result(finished: Finished) -> None:
     screen.paragraph(Text(others, screen.GREY))
     screen.paragraph(Text(outcome.verdict))
     _importance(outcome)
+    if outcome.repair is not None:
+        _repair(outcome.repair)
     screen.heading(f"Trained for {duration(outcome.seconds)}. Saved in {finished.folder}")
     screen.pairs(
         [
@@ -119,6 +126,29 @@ def _importance(outcome: Outcome) -> None:
         screen.console().print(Text.assemble(f"  {plain(each.column, 20):<22}", drawn, f" {each.drop:>8.3f}"))
 
 
+class Trials:
+    """Tells of each change that a repair tries, in a line."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def __call__(self, trial: Trial) -> None:
+        screen.console().print(f"  {trial_line(next(self._numbers), trial)}", markup=False, soft_wrap=True)
+
+
+def nothing(trial: Trial) -> None:
+    """Say nothing of a change."""
+
+
+def _repair(repaired: Repaired) -> None:
+    """What was tried, what is left, and the command line that makes the same run at once."""
+    page = repair_lines(repaired.trials, repaired.before, repaired.after, repaired.findings, repaired.stopped)
+    screen.console().print()
+    screen.console().print(rich_text(page))
+    screen.heading("The same run without --repair")
+    screen.console().print(f"  {repaired.command}", markup=False, soft_wrap=True)
+
+
 def one_line(finished: Finished) -> None:
     """The result and the folder."""
     outcome = finished.outcome
@@ -130,7 +160,9 @@ def document(finished: Finished) -> dict[str, Any]:
     """The outcome as values for JSON, with the paths of the files."""
     outcome = finished.outcome
     values = {
-        field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome) if field.name != "history"
+        field.name: getattr(outcome, field.name)
+        for field in dataclasses.fields(outcome)
+        if field.name not in ("history", "repair")
     }
     plain_values = {name: _plain(value) for name, value in values.items()}
     plain_values["settings"] = {
@@ -141,6 +173,8 @@ def document(finished: Finished) -> dict[str, Any]:
         {name: value if math.isfinite(value) else None for name, value in row.items()} for row in history
     ]
     plain_values |= {"best_epoch": history.best_epoch, "stopped": history.stopped}
+    if outcome.repair is not None:
+        plain_values["repair"] = outcome.repair.to_dict()
     files = {name: str(finished.folder / name) for name in (MODEL, HISTORY, REPORT)}
     return plain_values | {"folder": str(finished.folder), "files": files}
 

@@ -33,6 +33,7 @@ def train(
     epochs: options.Epochs = None,
     patience: options.Patience = None,
     seed: options.Seed = None,
+    repair: options.Repair = False,
     output: options.Output = None,
     watch: options.Watch = False,
     json: options.Json = False,
@@ -47,6 +48,8 @@ def train(
     [bold]chainrule train digits[/bold]
 
     [bold]chainrule train people.csv --target income --ignore name --hidden 64,32[/bold]
+
+    [bold]chainrule train digits --learning-rate 3 --repair[/bold]
     """
     flags = Flags(
         data=data,
@@ -69,10 +72,10 @@ def train(
         weights=weights,
         output=output,
     )
-    _run(flags, json, quiet, watch)
+    _run(flags, json, quiet, watch, repair)
 
 
-def _run(flags: Flags, json: bool, quiet: bool, watch: bool) -> None:
+def _run(flags: Flags, json: bool, quiet: bool, watch: bool, repair: bool) -> None:
     """Train, and say what happened in the way that was asked for."""
     silent = json or quiet
     watchers = [Watch(live=not silent)] if watch else []
@@ -81,6 +84,7 @@ def _run(flags: Flags, json: bool, quiet: bool, watch: bool) -> None:
         flags,
         begin=(lambda plan: None) if silent else telling.plan,
         callbacks=[*watchers, *([] if shown else [Progress()])],
+        repair=None if not repair else telling.nothing if silent else telling.Trials(),
     )
     if json:
         screen.print_json(telling.document(finished))

@@ -1,10 +1,14 @@
 """What a finished training run knows about itself: plain values, made by the job, shown by the terminal and the report.
 
-Nothing here computes or prints; every field can be written as JSON but for `history`, which has a file of its own.
+Nothing here computes or prints; every field can be written as JSON but for `history`, which has a file of its own, and
+`repair`, which has `to_dict`.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from chainrule.look.diagnosis.finding import Findings
+from chainrule.look.remedies.loop import Trial, finite
 from chainrule.train.history import History
 
 
@@ -53,6 +57,43 @@ class Importance:
 
 
 @dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair tried.
+
+    Attributes
+    ----------
+    trials
+        Every change of flags, in order.
+    before, after
+        Validation loss and metric at first and at last; an infinite loss is a run that failed.
+    findings
+        What is still found.
+    stopped
+        Why it ended: "healthy", "no remedy", "attempts" or "interrupted".
+    command
+        The command line that makes the repaired run without `--repair`.
+    """
+
+    trials: tuple[Trial, ...]
+    before: dict[str, float]
+    after: dict[str, float]
+    findings: Findings
+    stopped: str
+    command: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data for JSON."""
+        return {
+            "trials": [trial.to_dict() for trial in self.trials],
+            "before": finite(self.before),
+            "after": finite(self.after),
+            "stopped": self.stopped,
+            "command": self.command,
+            "findings": [each.to_dict() | {"evidence": finite(each.evidence)} for each in self.findings],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A finished run.
 
@@ -98,6 +139,8 @@ class Outcome:
         How long training took.
     interrupted
         Whether Ctrl-C ended it.
+    repair
+        What `--repair` tried; None without it.
     """
 
     data: str
@@ -122,3 +165,4 @@ class Outcome:
     seconds: float = 0.0
     interrupted: bool = False
     versions: dict[str, str] = field(default_factory=dict)
+    repair: Repaired | None = None

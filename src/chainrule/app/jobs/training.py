@@ -7,7 +7,7 @@ function and shows what it likes.
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
 from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.importance import importances
 from chainrule.app.jobs.lesson import Lesson, prepare
-from chainrule.app.jobs.outcome import Outcome
+from chainrule.app.jobs.outcome import Outcome, Repaired
+from chainrule.app.jobs.repairing import mend
 from chainrule.app.jobs.runs import HISTORY, REPORT, opened_folder, save_model
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
+from chainrule.look.remedies.loop import Trial
 from chainrule.nn.module import Module
 from chainrule.train.callbacks import Callback, EarlyStopping
 from chainrule.train.evaluation import predict
@@ -81,6 +83,7 @@ def train(
     *,
     begin: Callable[[Plan], None] = lambda plan: None,
     callbacks: Sequence[Callback] = (),
+    repair: Callable[[Trial], None] | None = None,
 ) -> Finished:
     """Train a network on the user's data.
 
@@ -92,6 +95,8 @@ def train(
         Called when everything is decided and the first step comes next.
     callbacks
         For `fit`, such as a display of the progress.
+    repair
+        Hears of each change that was tried to make the run better; None tries none.
 
     Returns
     -------
@@ -111,11 +116,15 @@ def train(
         plan = Plan(lesson, choices, build(choices, lesson), folder)
         begin(plan)
         began = time.perf_counter()
-        history = _learn(plan, callbacks)
+        callbacks, repaired = [KeepBest(plan), *callbacks], None
+        if repair is None:
+            history = _learn(plan, callbacks)
+        else:
+            plan, history, repaired = _repaired(flags, plan, callbacks, repair)
         seconds = time.perf_counter() - began
-        save_model(folder, plan.net, lesson.schema, choices.answers)
+        save_model(folder, plan.net, lesson.schema, plan.choices.answers)
         write_atomically(folder / HISTORY, history.to_jsonl().encode())
-        outcome = _judged(plan, history, seconds)
+        outcome = _judged(plan, history, seconds, repaired)
         write_atomically(folder / REPORT, render(outcome).encode(errors="replace"))
     return Finished(outcome, folder)
 
@@ -137,12 +146,25 @@ def _learn(plan: Plan, callbacks: Sequence[Callback]) -> History:
         validation=parts[1],
         metrics=[scored(choices.answers, judge.main_metric(lesson.task))],
         seed=choices.seed,
-        callbacks=[EarlyStopping(choices.patience), KeepBest(plan), *callbacks],
+        callbacks=[EarlyStopping(choices.patience), *callbacks],
         progress=False,
     )
 
 
-def _judged(plan: Plan, history: History, seconds: float) -> Outcome:
+def _repaired(
+    flags: Flags, plan: Plan, callbacks: Sequence[Callback], told: Callable[[Trial], None]
+) -> tuple[Plan, History, Repaired]:
+    """The best run that a repair came to; `callbacks` watch the first one."""
+    watching = iter([callbacks])
+
+    def learn(choices: Choices, net: Module, kept: Callback) -> History:
+        return _learn(replace(plan, choices=choices, net=net), [kept, *next(watching, ())])
+
+    best, repaired = mend(flags, plan.lesson, learn, told)
+    return replace(plan, choices=best.choices, net=best.net), best.history, repaired
+
+
+def _judged(plan: Plan, history: History, seconds: float, repaired: Repaired | None) -> Outcome:
     """Everything that is worth knowing about the run, measured on the rows that were held out."""
     lesson, choices = plan.lesson, plan.choices
     likely, main = choices.answers.probabilities, judge.main_metric(lesson.task)
@@ -170,6 +192,7 @@ def _judged(plan: Plan, history: History, seconds: float) -> Outcome:
         importance=importances(plan.net, lesson, choices.answers, choices.seed),
         mistakes=judge.mistakes(lesson, scores, likely=likely),
         seconds=seconds,
-        interrupted=history.stopped == "interrupted",
+        interrupted=history.stopped == "interrupted" or (repaired is not None and repaired.stopped == "interrupted"),
         versions={"chainrule": version("chainrule"), "numpy": np.__version__, "Python": platform.python_version()},
+        repair=repaired,
     )

@@ -33,6 +33,7 @@ def render(outcome: Outcome) -> str:
         confusion(outcome.confusion) if outcome.confusion else "",
         residuals(outcome.residuals, outcome.target) if outcome.residuals else "",
         importance(outcome.importance, outcome.main),
+        record.repair(outcome),
         record.mistakes(outcome),
         record.notes(outcome),
         record.columns(outcome),

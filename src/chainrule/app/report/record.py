@@ -3,6 +3,7 @@
 from chainrule.app.jobs.outcome import Outcome
 from chainrule.app.report.figures import count, percent, three
 from chainrule.app.report.markup import details, name, rest, table, text, verbatim
+from chainrule.look.remedies.views import both
 
 _MOST_NOTES = 100
 _MOST_MISTAKES = 30
@@ -50,6 +51,30 @@ def columns(outcome: Outcome) -> str:
     shown += rest(len(rows), len(outcome.columns), "columns")
     head = f"<h2>The data: {count(len(outcome.columns))} columns</h2>"
     return head + (shown if len(rows) <= 15 else details("All columns", shown))
+
+
+def repair(outcome: Outcome) -> str:
+    """What `--repair` tried, and the command line that makes the same run at once."""
+    tried = outcome.repair
+    if tried is None:
+        return ""
+    rows = [
+        [
+            "kept" if each.kept else "not kept",
+            text(each.code),
+            text(each.finding.rule),
+            text(both(each.before, each.after)),
+            text(each.why, 200),
+        ]
+        for each in tried.trials
+    ]
+    about = "One flag was changed at a time; the rows by which the best epoch is chosen decided what was kept."
+    shown = (
+        table(about, ["", "change", "against", "what came of it", "why"], rows, (1, 2, 3, 4))
+        if rows
+        else "<p>Nothing was changed.</p>"
+    )
+    return f"<h2>Repair</h2>{shown}<p>The same run without it: <code>{text(tried.command, 1000)}</code></p>"
 
 
 def settings(outcome: Outcome) -> str:

@@ -263,14 +263,20 @@ def _noise(case: Case) -> Iterator[Sign]:
     most = 16 if case.history is None else 4  # after training little signal is left, and noise always outweighs it
     if scale is None or case.batch_size > most or scale < NOISE * case.batch_size:
         return
-    better = 2 ** min(8, max(4, round(math.log2(scale / 2))))
     yield hint(
         f"batch_size={case.batch_size}",
-        f"The gradient of so few rows is mostly noise: about {scale:.0f} rows balance signal and noise.",
-        f"batch_size={better}",
+        f"The gradient of so few rows is mostly noise: about {scale:.0f} rows balance signal and noise."
+        if math.isfinite(scale)
+        else "The gradient of so few rows is all noise: no signal stands out even in many of them.",
+        f"batch_size={balanced_rows(scale)}",
         batch_size=case.batch_size,
         rows_for_balance=scale,
     )
+
+
+def balanced_rows(scale: float) -> int:
+    """The rows of a batch for a noise scale, which may be infinite: the power of two at its half, from 16 to 256."""
+    return int(2 ** min(8, max(4, round(math.log2(max(min(scale, 1e9), 1.0) / 2)))))
 
 
 _CURVES = ("diverging-loss", "oscillating-loss", "loss-not-finite", "not-learning")

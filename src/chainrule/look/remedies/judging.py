@@ -18,6 +18,7 @@ import numpy as np
 
 from chainrule.engine.context import no_grad
 from chainrule.engine.tensor import Tensor, asarray
+from chainrule.look.diagnosis.case import chance_of
 from chainrule.look.explaining.figures import short
 from chainrule.nn.losses import Loss, LossFunction
 from chainrule.train.metrics import Metric
@@ -28,6 +29,7 @@ Figures = dict[str, float]
 Measure = Callable[[Array], float]  # of row numbers
 SURE = 2.0  # standard errors by which a figure must be better
 NOT_WORSE = 1.0  # standard errors by which the other figure may be worse
+VISIBLE = 0.005  # of the loss of a constant answer, at least, must be gained likewise
 LEAST = 0.02  # of the loss, at least, must be gained where only the loss is better
 CLEAR = 0.5  # of the loss: so great a gain needs less to be believed
 GROUPS = 40
@@ -57,6 +59,13 @@ class Judge:
             _sureness([sign * (after(rows) - before(rows)) for rows in _without_each(len(self.y))])
             for before, after, sign in zip(self._measures(old), self._measures(new), signs, strict=True)
         ]
+
+    @property
+    def scale(self) -> float:
+        """The loss of the best constant answer to these rows; 0 where that is unknown."""
+        classes = self.y.reshape(-1) if self.y.size == len(self.y) and self.y.dtype.kind in "iu" else None
+        chance = chance_of(self.loss.name, self.y, classes)
+        return chance if math.isfinite(chance) else 0.0
 
     def _measures(self, answers: Array) -> list[Measure]:
         """Loss and metric of these answers, each as a function of row numbers."""
@@ -126,7 +135,8 @@ def verdict(judge: Judge, old: Array, new: Array) -> Verdict:
         return Verdict(True, "its answers are numbers now")
     (gain, sure), *rest = judge.gains(old, new)
     metric, metric_sure = (judge.metric.name, rest[0][1]) if judge.metric else ("", 0.0)
-    large, halved = gain >= LEAST * abs(before), gain >= CLEAR * abs(before)
+    counts = gain >= VISIBLE * judge.scale
+    large, halved = counts and gain >= LEAST * abs(before), counts and gain >= CLEAR * abs(before)
     told = f"loss {_told(sure)}" + (f", {metric} {_told(metric_sure)}" if metric else "")
     certain = (sure >= SURE and large and metric_sure > -NOT_WORSE) or (metric_sure >= SURE and sure > -NOT_WORSE)
     if certain or (halved and sure >= NOT_WORSE and metric_sure > -NOT_WORSE):

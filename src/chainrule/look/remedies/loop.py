@@ -7,8 +7,8 @@ changed. So Python's networks and the command line's flags are repaired by the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -96,7 +96,7 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """The trial as plain data for JSON; what is infinite or NaN is None."""
         return {
-            "finding": self.finding.to_dict(),
+            "finding": self.finding.to_dict() | {"evidence": finite(self.finding.evidence)},
             "change": self.change,
             "code": self.code,
             "before": finite(self.before),
@@ -106,9 +106,9 @@ class Trial:
         }
 
 
-def finite(figures: dict[str, float]) -> dict[str, float | None]:
+def finite(figures: Mapping[str, float | str]) -> dict[str, float | str | None]:
     """The figures for JSON, which has no infinite numbers."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    return {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in figures.items()}
 
 
 @dataclass(slots=True)
@@ -121,6 +121,7 @@ class Course(Generic[W, R]):
     first: dict[str, float]
     trials: list[Trial]
     interrupted: bool = False
+    tried: set[str] = field(default_factory=set)  # by their code
 
 
 def improve(
@@ -133,13 +134,12 @@ def improve(
     run = subject.run(way, seed)
     course = Course(way, run, subject.findings(way, run), subject.judge(way).figures(run.answers), [])
     course.interrupted = run.interrupted
-    tried: set[str] = set()
     while not course.interrupted and len(course.trials) < attempts:
-        step = _next(subject, course, tried)
+        step = _next(subject, course, course.tried)
         if step is None:
             break
         finding, change = step
-        tried.add(change.code)
+        course.tried.add(change.code)
         trial = _try(subject, course, finding, change, seed)
         if trial is not None:
             course.trials.append(trial)
@@ -191,6 +191,16 @@ def _further(subject: Subject[W, R], course: Course[W, R], way: W, run: R) -> tu
     if len(findings.of("error")) < len(course.findings.of("error")):
         return Verdict(True, "that error is gone, though others are left"), findings
     return Verdict(False, said), findings
+
+
+def ending(subject: Subject[W, R], course: Course[W, R], attempts: int) -> str:
+    """Why a repair ended: "interrupted", "healthy", "attempts" where something is left to try, or "no remedy"."""
+    if course.interrupted:
+        return "interrupted"
+    if not course.findings:
+        return "healthy"
+    left = _next(subject, course, course.tried) is not None
+    return "attempts" if left and len(course.trials) >= attempts else "no remedy"
 
 
 def together(before: Findings, after: Findings) -> Findings:

@@ -59,7 +59,7 @@ class Repair:
             "before": finite(self.before),
             "after": finite(self.after),
             "stopped": self.stopped,
-            **self.findings.to_dict(),
+            "findings": [each.to_dict() | {"evidence": finite(each.evidence)} for each in self.findings],
         }
 
     def __str__(self) -> str:

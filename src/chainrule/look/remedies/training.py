@@ -6,6 +6,7 @@ import copy
 import math
 
 from chainrule.look.diagnosis.finding import Finding
+from chainrule.look.diagnosis.flow import balanced_rows
 from chainrule.look.explaining.figures import short
 from chainrule.look.remedies.loop import Change
 from chainrule.look.remedies.way import Way, anew
@@ -132,9 +133,7 @@ def stop_at_best(way: Way, finding: Finding, seed: int) -> Change[Way] | None:
 def balanced_batch(way: Way, finding: Finding, seed: int) -> Change[Way] | None:
     """Batches in which signal and noise are about equal; where that is not known, of at least `USUAL_BATCH` rows."""
     balance = finding.evidence.get("rows for balance")
-    wanted = USUAL_BATCH
-    if isinstance(balance, float) and math.isfinite(balance) and balance > 1:
-        wanted = 2 ** min(8, max(4, round(math.log2(balance / 2))))
+    wanted = balanced_rows(balance) if isinstance(balance, float) else USUAL_BATCH
     return _with_batch(way, wanted)
 
 

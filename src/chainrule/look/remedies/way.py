@@ -110,19 +110,20 @@ class Run:
         return self.history is not None and self.history.stopped == "interrupted"
 
 
-class _Kept(Callback):
+class KeepsHistory(Callback):
     """Keeps the history of a run, also of one that fails."""
 
     each_batch = False
     history: History | None = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
+        """Hold on to the history, which is filled as the run goes on."""
         self.history = trainer.history
 
 
 def run(way: Way, task: Task, seed: int) -> Run:
     """Train a copy of the way's network; a run that breaks down is a run too."""
-    net, kept, failure, answers = copied(way.net), _Kept(), None, None
+    net, kept, failure, answers = copied(way.net), KeepsHistory(), None, None
     whole = net if way.undo is None else Sequential(*_layers(net), way.undo)
     with _as_before(task.outside):
         try:

@@ -1,0 +1,105 @@
+"""`chainrule train --repair`: flags that hold a run back are changed, and what was done can be done again by hand."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import chainrule as cr
+from chainrule.app.jobs.choices import decide
+from chainrule.app.jobs.flags import Flags
+from chainrule.app.jobs.lesson import prepare
+from chainrule.app.jobs.remedies import FLAG_REMEDIES, command, options
+from chainrule.app.jobs.source import open_source
+from chainrule.look.diagnosis.rules import ALL
+
+# Flags that hold a run on wine back, and the flag by which a repair helps.
+HELD_BACK = {
+    "one unit": (["--hidden", "1", "--epochs", "15"], "--hidden"),
+    "a rate far too low": (["--learning-rate", "1e-7", "--epochs", "15"], "--learning-rate"),
+    "too few epochs": (["--epochs", "3"], "--epochs"),
+}
+
+
+@pytest.mark.parametrize("name", HELD_BACK)
+def test_flags_that_hold_a_run_back_are_changed(chainrule, name: str) -> None:
+    flags, changed = HELD_BACK[name]
+    ran = chainrule("train", "wine", *flags, "--repair", "--json", "--output", "mended")
+    document: dict[str, Any] = json.loads(ran.out)
+    tried = document["repair"]
+    kept = [trial for trial in tried["trials"] if trial["kept"]]
+    assert any(changed in trial["code"] for trial in kept), tried
+    assert tried["after"]["accuracy"] >= 0.95
+    assert tried["after"]["loss"] < 0.5 * tried["before"]["loss"]
+    assert document["network_score"]["metrics"]["accuracy"] >= 0.95
+
+
+def test_the_command_that_is_told_makes_the_same_run_to_the_bit(chainrule) -> None:
+    told = chainrule("train", "wine", *HELD_BACK["one unit"][0], "--repair", "--output", "mended")
+    assert (told.status, "changes tried" in told.out or "change tried" in told.out) == (0, True)
+    assert max(len(line) for line in told.out.splitlines() if "chainrule " not in line and "; " not in line) <= 80
+    command = told.out.split("The same run without --repair")[1].strip().splitlines()[0]
+    assert "--repair" not in command
+    again = chainrule(*shlex.split(command)[1:], "--quiet", "--output", "again")
+    assert again.status == 0
+    assert Path("again", "model.safetensors").read_bytes() == Path("mended", "model.safetensors").read_bytes()
+    report = Path("mended", "report.html").read_text(encoding="utf-8")
+    assert "<h2>Repair</h2>" in report
+    assert "<h2>Repair</h2>" not in Path("again", "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_blows_up_is_brought_to_its_end(chainrule) -> None:
+    flags = ["--optimizer", "sgd", "--learning-rate", "1e30", "--epochs", "6"]
+    assert chainrule("train", "diabetes", *flags, "--quiet").status == 2
+    ran = chainrule("train", "diabetes", *flags, "--repair", "--json")
+    tried = json.loads(ran.out)["repair"]
+    assert tried["before"]["loss"] is None
+    assert tried["after"]["r2"] > 0.3
+
+
+def test_without_the_flag_nothing_is_tried(chainrule) -> None:
+    document = json.loads(chainrule("train", "iris", "--epochs", "2", "--json").out)
+    assert "repair" not in document
+
+
+def test_repair_with_quiet_prints_one_line(chainrule) -> None:
+    ran = chainrule("train", "iris", "--epochs", "12", "--repair", "--quiet")
+    assert (ran.status, len(ran.out.splitlines())) == (0, 1)
+
+
+def test_a_mistake_is_said_before_anything_is_trained(chainrule) -> None:
+    ran = chainrule("train", "iris", "--epochs", "0", "--repair")
+    assert (ran.status, ran.out) == (2, "")
+    assert "--epochs must be a whole number from 1, but is 0." in ran.err
+
+
+def test_every_rule_with_a_remedy_exists() -> None:
+    assert FLAG_REMEDIES.keys() <= {rule.name for rule in ALL}
+
+
+@pytest.mark.parametrize(
+    ("rule", "evidence", "flags", "code"),
+    [
+        ("vanishing-gradients", {}, {"activation": "sigmoid"}, ["--activation relu"]),
+        ("activations-grow", {}, {"hidden": (32,) * 6}, ["--hidden 32,32"]),
+        ("underfitting", {}, {"hidden": (), "dropout": 0.0, "epochs": 10}, ["--hidden 64", "--epochs 30"]),
+        ("dropout-misplaced", {}, {"dropout": 0.9}, ["--dropout 0.1"]),
+        ("overfitting", {}, {"dropout": 0.0, "hidden": (256,)}, ["--dropout 0.3", "--hidden 64"]),
+        ("batch-too-small", {"rows for balance": 130.0}, {"batch_size": 2}, ["--batch-size 64"]),
+        ("batch-too-small", {"rows for balance": float("inf")}, {"batch_size": 2}, ["--batch-size 256"]),
+        ("learning-rate-too-high", {"suggested": 0.01}, {"learning_rate": 1.0}, ["--learning-rate 0.01"]),
+    ],
+)
+def test_each_rule_has_the_flags_that_its_advice_speaks_of(
+    rule: str, evidence: dict[str, float], flags: dict[str, Any], code: list[str]
+) -> None:
+    asked = Flags("iris", **flags)
+    choices = decide(asked, prepare(open_source("iris"), asked))
+    finding = cr.look.Finding(rule, "warning", "", "", evidence, "", "after")
+    changes = list(options(asked, choices, finding))
+    assert [change.code for change in changes if change.code in code] == code
+    for change in changes:
+        assert change.way != asked
+        assert change.code.split()[0] in command(change.way)
