@@ -59,6 +59,13 @@ def test_a_run_that_blows_up_is_brought_to_its_end(chainrule) -> None:
     assert tried["after"]["r2"] > 0.3
 
 
+def test_a_healthy_run_is_left_alone(chainrule) -> None:
+    tried = json.loads(chainrule("train", "wine", "--epochs", "15", "--repair", "--json").out)["repair"]
+    assert not [trial for trial in tried["trials"] if trial["kept"]]
+    assert tried["after"] == tried["before"]
+    assert tried["command"] == "chainrule train wine --epochs 15"
+
+
 def test_without_the_flag_nothing_is_tried(chainrule) -> None:
     document = json.loads(chainrule("train", "iris", "--epochs", "2", "--json").out)
     assert "repair" not in document
