@@ -183,7 +183,7 @@ DERIVATIVES: dict[Op, tuple[Rule, ...]] = {
     Op.CUMSUM: (lambda g, y, x, axis: reversed_cumsum(g, axis),),
     Op.ARGSORT: _NONE_1,
     # Shape
-    Op.RESHAPE: (lambda g, y, x, shape: reshape(g, x.shape),),
+    Op.RESHAPE: (lambda g, y, x, shape, again=False: reshape(g, x.shape),),
     Op.TRANSPOSE: (lambda g, y, x, axes: permute_dims(g, [axes.index(axis) for axis in range(len(axes))]),),
     Op.BROADCAST: (lambda g, y, x, shape: g,),
     Op.SLICE: (lambda g, y, x, starts, stops, steps: unslice(g, x, starts, steps),),

@@ -190,7 +190,7 @@ def _arg_extreme(x: Node, *, axis: int) -> Result:
     return _without(x.shape, (axis,)), int64
 
 
-def _reshape(x: Node, *, shape: Shape) -> Result:
+def _reshape(x: Node, *, shape: Shape, again: bool = False) -> Result:
     if math.prod(shape) != x.size:
         raise ShapeError(f"reshape: {x.size} elements of shape {x.shape} cannot take the shape {shape}.")
     return shape, x.dtype

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Graph, Node, Shape
@@ -17,6 +16,7 @@ from chainrule.engine.op import Op
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 ARENA = 0
+_WORTH = 2**14  # bytes for which a kernel is moved forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ class Plan:
 def ordered(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence[Node]) -> tuple[Kernel, ...]:
     """The same kernels in an order in which new values of states overwrite the old ones as late as they can.
 
-    Where a state is needed after its new value, the order stays and the new value gets an array of its own.
+    Where a state is needed after its new value, the order stays and the new value gets an array of its own. What frees
+    memory comes early: a weight's gradient as soon as the upstream gradient is there, so that both it and the
+    activation can go.
     """
     before: list[set[int]] = [set() for _ in kernels]
     makers: dict[Node, list[int]] = {}  # some arrays are filled part by part
@@ -85,27 +87,54 @@ def ordered(kernels: Sequence[Kernel], graph: Graph, results: int, states: Seque
     for node, state in zip(graph.outputs[results:], states, strict=True):
         for number in makers[array_of(node)]:
             before[number] |= readers.get(state, set()) - {number}
-    order = _sorted(before) or _sorted(firm)
+    room = _Room(kernels, {*graph.inputs, *map(array_of, graph.outputs)})
+    order = _sorted(before, room) or _sorted(firm, room)
     assert order is not None, "kernels depend on each other in one direction"
     return tuple(kernels[number] for number in order)
 
 
-def _sorted(before: Sequence[set[int]]) -> list[int] | None:
-    """Numbers in an order in which each comes after those before it, lowest first; None if there is none."""
+class _Room:
+    """How much memory of the arena each kernel takes, and which arrays nobody needs after it."""
+
+    def __init__(self, kernels: Sequence[Kernel], elsewhere: set[Node]) -> None:
+        self.made = [{node for node in nodes_made(kernel) if node not in elsewhere} for kernel in kernels]
+        self.read = [{access.array for access in accesses(kernel)} - elsewhere for kernel in kernels]
+
+    def readers(self) -> dict[Node, int]:
+        """How many kernels read each array."""
+        counts: dict[Node, int] = {}
+        for read in self.read:
+            for node in read:
+                counts[node] = counts.get(node, 0) + 1
+        return counts
+
+    def freed(self, number: int, left: dict[Node, int]) -> int:
+        """Bytes that a kernel frees beyond those that it takes, where so many readers of each array are left."""
+        last = (node for node in self.read[number] if left[node] == 1 and node not in self.made[number])
+        return sum(map(_bytes, last)) - sum(map(_bytes, self.made[number]))
+
+
+def _sorted(before: Sequence[set[int]], room: _Room) -> list[int] | None:
+    """Numbers in an order in which each comes after those before it: what frees much memory first, else lowest first;
+    None if there is none."""
     after: dict[int, list[int]] = {}
     for number, earlier in enumerate(before):
         for other in earlier - {number}:
             after.setdefault(other, []).append(number)
     missing = [len(earlier - {number}) for number, earlier in enumerate(before)]
     free = [number for number, count in enumerate(missing) if not count]
-    order = []
+    order, left = [], room.readers()
     while free:
-        number = heappop(free)
+        freed = {number: room.freed(number, left) for number in free}
+        number = min(free, key=lambda number: (-freed[number] if freed[number] >= _WORTH else 0, number))
+        free.remove(number)
         order.append(number)
+        for node in room.read[number]:
+            left[node] -= 1
         for later in after.get(number, []):
             missing[later] -= 1
             if not missing[later]:
-                heappush(free, later)
+                free.append(later)
     return order if len(order) == len(before) else None
 
 

@@ -85,7 +85,7 @@ class Op(Enum):
     ARGSORT = "argsort"  # [axis] ascending, stable, int64
 
     # Shape
-    RESHAPE = "reshape"  # [shape]
+    RESHAPE = "reshape"  # [shape, again] `again`: what is computed from it is not merged with what was computed before
     TRANSPOSE = "transpose"  # [axes]
     BROADCAST = "broadcast"  # [shape]
     SLICE = "slice"  # [starts, stops, steps] steps > 0

@@ -142,7 +142,7 @@ KERNELS: dict[Op, Callable[..., Any]] = {
     Op.ARGMIN: lambda x, *, axis: np.argmin(x, axis=axis),
     Op.CUMSUM: lambda x, *, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
     Op.ARGSORT: lambda x, *, axis: np.argsort(x, axis=axis, kind="stable"),
-    Op.RESHAPE: lambda x, *, shape: x.reshape(shape),
+    Op.RESHAPE: lambda x, *, shape, again=False: x.reshape(shape),
     Op.TRANSPOSE: lambda x, *, axes: x.transpose(axes),
     Op.BROADCAST: lambda x, *, shape: np.broadcast_to(x, shape),
     Op.SLICE: _slice,

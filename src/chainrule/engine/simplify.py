@@ -1,5 +1,6 @@
 """From a graph to an equal graph that is cheaper: nothing twice, nothing for nothing, nothing that is known already.
 
+Only what a checkpoint computes again stays twice, for it saves memory.
 Every rule is exact: the simplified graph has the bits of the other, but for the sign of a zero.
 """
 
@@ -52,6 +53,8 @@ def _rewritten(node: Node) -> Node:
     """A node of which nothing remains but one of its inputs, or one input of an input."""
     if node.op in (Op.STOP_GRADIENT, Op.CUSTOM):
         return node.inputs[0]
+    if _is_again(node) or _is_again(node.inputs[0] if node.inputs else node):
+        return node  # the wall of a checkpoint: what is computed again must not find what is there
     if node.op in (Op.RESHAPE, Op.BROADCAST, Op.SLICE) and node.shape == node.inputs[0].shape and _whole(node):
         return node.inputs[0]
     if node.op is Op.CAST and node.dtype == node.inputs[0].dtype:
@@ -67,6 +70,10 @@ def _rewritten(node: Node) -> Node:
     if node.op in _NEUTRAL:
         return _without_neutral(node)
     return node
+
+
+def _is_again(node: Node) -> bool:
+    return bool(node.attributes.get("again"))
 
 
 def _whole(node: Node) -> bool:

@@ -26,14 +26,15 @@ from chainrule.errors import ArgumentError, GradientError, ShapeError
 Function = Callable[..., Any]
 
 
-def _variable(x: Any) -> Tensor:
+def _variable(x: Any, **again: bool) -> Tensor:
     """A tensor of the same value that is a beginning of its own, so that only paths through it are followed.
 
     Inside another differentiation the value must stay connected, so the beginning is an op on it.
     """
     tensor = asarray(x)
     if tensor.node.tracked or tensor.node.value is None:
-        return Tensor(replace(apply(Op.RESHAPE, tensor, shape=tensor.shape).node, tracked=is_floating(tensor.dtype)))
+        node = apply(Op.RESHAPE, tensor, shape=tensor.shape, **again).node
+        return Tensor(replace(node, tracked=is_floating(tensor.dtype)))
     return Tensor(leaf(tensor.value, tracked=is_floating(tensor.dtype)))
 
 
@@ -177,7 +178,7 @@ def custom_gradient(f: Function) -> Function:
 def checkpoint(f: Function) -> Function:
     """`f` without its intermediate values being kept: backpropagation computes them again when it needs them.
 
-    This saves memory in eager work. `compile` finds that both computations are equal and makes them one again.
+    This saves memory, eager and compiled, for the time of one more forward pass through `f`.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def checkpoint(f: Function) -> Function:
 
         def gradients(*given: Tensor) -> list[Tensor]:
             with remembering():
-                variables = [_variable(source) for source in given[:-1]]
+                variables = [_variable(source, again=True) for source in given[:-1]]
                 moved = [variable.node for variable in variables[len(tensors) :]]
                 with trace_scope(_SecondRun(first.seen | dict(zip(learned, moved, strict=True)))):
                     output = f(*variables[: len(tensors)])
