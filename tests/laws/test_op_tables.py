@@ -46,6 +46,6 @@ def test_there_is_one_derivative_for_each_input(op: Op) -> None:
             if parameter.kind is not parameter.VAR_KEYWORD
         ]
         attributes = {"axes", "axis", "shape", "dtype", "size", "starts", "stops", "steps"}
-        attributes |= {"low", "high", "interior", "value"}
+        attributes |= {"low", "high", "interior", "value", "again"}
         inputs = [parameter for parameter in positional if parameter.name not in attributes]
         assert len(inputs) == len(DERIVATIVES[op])

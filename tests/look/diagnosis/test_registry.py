@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import chainrule as cr
 from chainrule.look.diagnosis.finding import PHASES, SEVERITIES, Finding
 from chainrule.look.diagnosis.manual import manual
 from chainrule.look.diagnosis.registry import Rule, ordered
@@ -83,11 +82,3 @@ def test_the_table_of_the_page_is_of_these_faults() -> None:
     assert int(table[1]) >= 40
     assert int(table[2]) == 0
     assert int(table[3]) <= 2
-
-
-def test_the_snippet_of_the_page_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    (match,) = re.finditer(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
-    cr.random.seed(0)
-    exec(compile(match[1], str(PAGE), "exec"), {})
-    assert capsys.readouterr().out == match[2]
