@@ -224,7 +224,12 @@ def test_idx_files_are_learned_and_their_test_images_measured(chainrule, tmp_pat
 
 
 def test_the_folder_of_a_run(chainrule, iris_run: Path) -> None:
-    assert sorted(path.name for path in iris_run.iterdir()) == ["history.jsonl", "model.safetensors", "report.html"]
+    assert sorted(path.name for path in iris_run.iterdir()) == [
+        "history.jsonl",
+        "model.safetensors",
+        "report.html",
+        "run.json",
+    ]
     history = History.from_jsonl((iris_run / "history.jsonl").read_text())
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert "<title>species from iris" in (iris_run / "report.html").read_text()

@@ -6,6 +6,7 @@ from chainrule.look.diagnosis.finding import Finding as Finding
 from chainrule.look.diagnosis.finding import Findings as Findings
 from chainrule.look.explaining.explain import explain as explain
 from chainrule.look.explaining.explanation import Explanation as Explanation
+from chainrule.look.explaining.labels import Labels as Labels
 from chainrule.look.remedies.loop import Trial as Trial
 from chainrule.look.remedies.report import Repair as Repair
 from chainrule.look.repairing import repair as repair

@@ -24,22 +24,22 @@ class FinishedRun:
     Attributes
     ----------
     net, loss, optimizer, history
-        What learned, what measured it, what corrected it, and how it went.
+        What learned, what measured it, what corrected it (None where that is not known), and how it went.
     rows, validation
         What it learned from, and what was held out (or None).
     batch_size
-        Rows in a step.
+        Rows in a step; None for what the history tells.
     feature_names
         How the columns of the inputs are called, where that is known.
     """
 
     net: Module
     loss: Loss
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     history: History
     rows: Rows
     validation: Rows | None
-    batch_size: int
+    batch_size: int | None
     feature_names: tuple[str, ...] = ()
 
 

@@ -30,6 +30,8 @@ COMMANDS = {
     "train": Command("chainrule.app.cli.train", "learn from a table or from images, and report how well"),
     "predict": Command("chainrule.app.cli.predict", "let a trained network answer for new rows or images"),
     "evaluate": Command("chainrule.app.cli.evaluate", "measure a trained network on rows whose answers are known"),
+    "explain": Command("chainrule.app.cli.explain", "take one training step apart, for rows of your data"),
+    "diagnose": Command("chainrule.app.cli.diagnose", "say why a run did not learn, and what to change"),
     "datasets": Command("chainrule.app.cli.datasets", "list, show or copy the built-in data sets"),
 }
 DONE, DEFECT, MISTAKE, INTERRUPTED = 0, 1, 2, 130

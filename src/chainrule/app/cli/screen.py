@@ -57,6 +57,7 @@ def overview(commands: Mapping[str, str]) -> None:
     out.print("  chainrule train digits                      learn to read handwritten digits")
     out.print("  chainrule train people.csv --target income  learn from a table of your own")
     out.print("  chainrule predict runs/people new.csv       and use what was learned")
+    out.print("  chainrule explain runs/digits digits        see every number of one training step")
 
 
 def heading(text: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from chainrule.app.cli import screen
 from chainrule.app.jobs.outcome import Column, Outcome, Repaired
-from chainrule.app.jobs.runs import HISTORY, MODEL, REPORT
+from chainrule.app.jobs.runs import HISTORY, MODEL, REPORT, RUN
 from chainrule.app.jobs.training import Finished, Plan
 from chainrule.app.report.figures import count, duration, metric, metric_name, plural
 from chainrule.app.report.markup import plain
+from chainrule.look.diagnosis.views import brief_lines
 from chainrule.look.explaining.lines import rich_text
 from chainrule.look.remedies.loop import Trial
 from chainrule.look.remedies.views import one_line as trial_line
@@ -101,12 +102,15 @@ def result(finished: Finished) -> None:
     _importance(outcome)
     if outcome.repair is not None:
         _repair(outcome.repair)
+    else:
+        _findings(finished)
     screen.heading(f"Trained for {duration(outcome.seconds)}. Saved in {finished.folder}")
     screen.pairs(
         [
             (MODEL, "the network, with the columns it expects"),
             (REPORT, "everything about this run: open it in a browser"),
             (HISTORY, f"a line for each of {plural(len(outcome.history), 'epoch')}"),
+            (RUN, "the flags that make this run again, for chainrule diagnose"),
         ]
     )
     sample = "IMAGES" if outcome.kind == "images" else "NEW.csv"
@@ -149,6 +153,16 @@ def _repair(repaired: Repaired) -> None:
     screen.console().print(f"  {repaired.command}", markup=False, soft_wrap=True)
 
 
+def _findings(finished: Finished) -> None:
+    """What is wrong with the run, in two lines a cause; nothing where all is well."""
+    findings = finished.outcome.findings
+    if not findings.causes:
+        return
+    screen.heading("Diagnosis")
+    for line in brief_lines(findings, f"chainrule diagnose {finished.folder}"):
+        screen.paragraph(rich_text([line], wrap=True))
+
+
 def one_line(finished: Finished) -> None:
     """The result and the folder."""
     outcome = finished.outcome
@@ -175,7 +189,7 @@ def document(finished: Finished) -> dict[str, Any]:
     plain_values |= {"best_epoch": history.best_epoch, "stopped": history.stopped}
     if outcome.repair is not None:
         plain_values["repair"] = outcome.repair.to_dict()
-    files = {name: str(finished.folder / name) for name in (MODEL, HISTORY, REPORT)}
+    files = {name: str(finished.folder / name) for name in (MODEL, HISTORY, RUN, REPORT)}
     return plain_values | {"folder": str(finished.folder), "files": files}
 
 

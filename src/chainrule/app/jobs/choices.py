@@ -5,7 +5,7 @@ Comes in: the flags, and how large the lesson is. Goes out: `Choices`, and the n
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from chainrule.nn.dropout import Dropout
 from chainrule.nn.embedding import EmbeddedColumns, Embedding
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer, get_optimizer
-from chainrule.nn.schedules import get_schedule
+from chainrule.nn.schedules import Schedule, get_schedule
 
 YOU = "you"
 USUAL_RATES = {"sgd": 0.05, "adagrad": 0.02, "rmsprop": 0.001, "adam": 0.002, "adamw": 0.002}
@@ -138,11 +138,39 @@ def build(choices: Choices, lesson: Lesson) -> Module:
 def optimizer_for(choices: Choices, rows: int) -> Optimizer:
     """The optimizer with its schedule over the whole run."""
     steps = math.ceil(rows / choices.batch_size) * choices.epochs
-    schedule = get_schedule(choices.schedule, choices.learning_rate, total_steps=steps)
-    settings: dict[str, Any] = {"momentum": 0.9} if choices.optimizer == "sgd" else {}
-    if choices.optimizer in DECAYS:
-        settings["weight_decay"] = DECAYS[choices.optimizer]
-    return get_optimizer(choices.optimizer, schedule, clip_global_norm=5.0, **settings)
+    return optimizer_named(choices.optimizer, get_schedule(choices.schedule, choices.learning_rate, total_steps=steps))
+
+
+def flags_of(flags: Flags, choices: Choices) -> Flags:
+    """Flags that leave no choice: those that were given, with everything that was decided."""
+    return replace(
+        flags,
+        hidden=choices.hidden,
+        activation=choices.activation,
+        dropout=choices.dropout,
+        loss=choices.answers.loss,
+        optimizer=choices.optimizer,
+        learning_rate=choices.learning_rate,
+        schedule=choices.schedule,
+        batch_size=choices.batch_size,
+        epochs=choices.epochs,
+        patience=choices.patience,
+        seed=choices.seed,
+    )
+
+
+def optimizer_named(name: str, rate: float | Schedule) -> Optimizer:
+    """An optimizer as `chainrule train` sets it up, before its first step.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is not known, with the nearest, or the rate is none.
+    """
+    settings: dict[str, Any] = {"momentum": 0.9} if name == "sgd" else {}
+    if name in DECAYS:
+        settings["weight_decay"] = DECAYS[name]
+    return get_optimizer(name, rate, clip_global_norm=5.0, **settings)
 
 
 # --- Rules -------------------------------------------------------------------------------------------------------

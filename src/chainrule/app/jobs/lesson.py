@@ -148,7 +148,7 @@ def _from_table(source: Tabular, flags: Flags) -> Lesson:
         schema=schema,
         embeddings=tuple(schema.embeddings),
         columns=tuple(Column(d.column, d.kind, d.encoding, d.missing, d.detail) for d in schema.describe()),
-        inputs=_places(schema),
+        inputs=places_of(schema),
         notes=(*source.notes, *notes, *schema.notes),
         shares=shares,
     )
@@ -172,7 +172,7 @@ def _part(schema: TableSchema, frame: pl.DataFrame, place: Place, rows: Array) -
     return Part(arrays.X, arrays.y, arrays.weights, chosen.lines)
 
 
-def _places(schema: TableSchema) -> dict[str, slice]:
+def places_of(schema: TableSchema) -> dict[str, slice]:
     """For each column its places among the inputs, which stand in the order of `feature_names`."""
     embedded = {name for name, _, _ in schema.embeddings}
     ordered = sorted(schema.columns, key=lambda column: column.name in embedded)

@@ -135,6 +135,8 @@ class Outcome:
         Columns by falling importance; empty for images.
     mistakes
         A few held-out rows that the network got most wrong: (row of the file, true, predicted, probability or error).
+    findings
+        What the diagnosis found, with advice as flags; empty where all is well.
     seconds
         How long training took.
     interrupted
@@ -162,6 +164,7 @@ class Outcome:
     residuals: Residuals | None = None
     importance: tuple[Importance, ...] = ()
     mistakes: tuple[tuple[str, str, str, float], ...] = ()
+    findings: Findings = field(default_factory=Findings)
     seconds: float = 0.0
     interrupted: bool = False
     versions: dict[str, str] = field(default_factory=dict)

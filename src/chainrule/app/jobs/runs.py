@@ -1,11 +1,14 @@
 """The folder of a run: where it is, what lies in it, and the model file that holds all that prediction needs.
 
 model.safetensors has the parameters, the architecture, the fitted schema and how outputs are read; history.jsonl a row
-for each epoch; report.html the report. Each is written aside and renamed, so that none is ever half there.
+for each epoch; run.json the flags; report.html the report. Each is written aside and renamed, so that none is
+ever half there.
 """
 
 import contextlib
+import dataclasses
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.app.jobs.answers import Answers, answers_for
+from chainrule.app.jobs.flags import Flags, check
+from chainrule.data import builtin
 from chainrule.data.images import KIND as IMAGES
 from chainrule.data.images import ImageSchema
 from chainrule.data.schema import TableSchema
 from chainrule.errors import ArgumentError, DataError, FileFormatError
 from chainrule.interop.files import read_model, save
 from chainrule.nn.module import Module
+from chainrule.train.history import History
 from chainrule.train.storage import write_atomically
 
-MODEL, HISTORY, REPORT = "model.safetensors", "history.jsonl", "report.html"
+MODEL, HISTORY, REPORT, RUN = "model.safetensors", "history.jsonl", "report.html", "run.json"
 RUNS = Path("runs")
 
 
@@ -35,6 +41,16 @@ class Model:
     answers: Answers
     classes: tuple[str, ...]
     task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a finished run left: its folder, model and history, and its flags (None: unknown)."""
+
+    folder: Path
+    model: Model
+    history: History
+    flags: Flags | None
 
 
 @contextlib.contextmanager
@@ -82,6 +98,68 @@ def save_model(folder: Path, net: Module, schema: TableSchema | ImageSchema, ans
         If it cannot be written.
     """
     save(net, folder / MODEL, {"schema": schema.to_json(), "loss": answers.loss})
+
+
+def save_run(folder: Path, flags: Flags, history: History) -> None:
+    """Write down how the run went and with which flags it is made again; the data with a path that holds everywhere.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    known = flags.data if flags.data in builtin.names() else str(Path(flags.data).resolve())
+    given = {name: value for name, value in dataclasses.asdict(flags).items() if value is not None}
+    document = {"flags": given | {"data": known, "output": str(folder)}, "stopped": history.stopped}
+    write_atomically(folder / RUN, json.dumps(document, indent=2).encode())
+    write_atomically(folder / HISTORY, history.to_jsonl().encode())
+
+
+def open_run(path: str) -> Run:
+    """The run in a folder, or beside a model file.
+
+    Raises
+    ------
+    FileFormatError, DataError
+        If the folder has no model or history, or one of them is damaged.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    model = open_model(path)
+    if not (folder / HISTORY).is_file():
+        raise FileFormatError(f"{folder} has no {HISTORY}: it is not the folder of a finished run.")
+    history = History.from_jsonl(_text(folder / HISTORY), folder / HISTORY)
+    flags, history.stopped = flags_of_run(folder) or (None, "")
+    return Run(folder, model, history, flags)
+
+
+def flags_of_run(folder: Path) -> tuple[Flags, str] | None:
+    """The flags of the run in a folder, and why it ended; None where nothing is written about it.
+
+    Raises
+    ------
+    FileFormatError
+        If what is written is damaged.
+    """
+    file = folder / RUN
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(_text(file))
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found["flags"].items()
+        }
+        flags = Flags(**given | {"data": str(given["data"])})
+        check(flags)
+        return flags, str(found["stopped"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{file} is damaged, or of another chainrule: {error!r}.") from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"{file} is damaged: it holds bytes that are no text.") from error
 
 
 def open_model(path: str) -> Model:

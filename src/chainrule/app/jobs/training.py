@@ -16,13 +16,14 @@ import numpy as np
 import chainrule.app.jobs.flags as asked
 from chainrule.app.jobs import baselines, judge
 from chainrule.app.jobs.answers import scored
-from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
+from chainrule.app.jobs.choices import Choices, build, decide, flags_of, optimizer_for
+from chainrule.app.jobs.diagnosing import diagnose_training
 from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.importance import importances
 from chainrule.app.jobs.lesson import Lesson, prepare
 from chainrule.app.jobs.outcome import Outcome, Repaired
 from chainrule.app.jobs.repairing import mend
-from chainrule.app.jobs.runs import HISTORY, REPORT, opened_folder, save_model
+from chainrule.app.jobs.runs import REPORT, opened_folder, save_model, save_run
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
 from chainrule.look.remedies.loop import Trial
@@ -123,7 +124,7 @@ def train(
             plan, history, repaired = _repaired(flags, plan, callbacks, repair)
         seconds = time.perf_counter() - began
         save_model(folder, plan.net, lesson.schema, plan.choices.answers)
-        write_atomically(folder / HISTORY, history.to_jsonl().encode())
+        save_run(folder, flags_of(flags, plan.choices), history)
         outcome = _judged(plan, history, seconds, repaired)
         write_atomically(folder / REPORT, render(outcome).encode(errors="replace"))
     return Finished(outcome, folder)
@@ -191,6 +192,7 @@ def _judged(plan: Plan, history: History, seconds: float, repaired: Repaired | N
         residuals=judge.residuals(lesson, scores),
         importance=importances(plan.net, lesson, choices.answers, choices.seed),
         mistakes=judge.mistakes(lesson, scores, likely=likely),
+        findings=diagnose_training(plan.net, lesson, choices, history),
         seconds=seconds,
         interrupted=history.stopped == "interrupted" or (repaired is not None and repaired.stopped == "interrupted"),
         versions={"chainrule": version("chainrule"), "numpy": np.__version__, "Python": platform.python_version()},

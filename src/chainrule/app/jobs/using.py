@@ -3,7 +3,7 @@
 Comes in: a `Model` and the name of some data. Goes out: `Predictions` or an `Evaluation`. Columns are matched by name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,31 @@ class Evaluation:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Rows whose answers are known.
+
+    Attributes
+    ----------
+    X, y, weights
+        Inputs, class numbers (rows,) or numbers (rows, 1), and how much each row counts (or None).
+    notes
+        What was ignored, in short sentences.
+    frame, place
+        Of a table its cells and where they come from; None for images.
+    files
+        The image of each row; empty for tables and IDX files.
+    """
+
+    X: Array
+    y: Array
+    weights: Array | None
+    notes: tuple[str, ...]
+    frame: pl.DataFrame | None = None
+    place: Place | None = None
+    files: tuple[str, ...] = ()
+
+
 def predict_rows(model: Model, data: str) -> Predictions:
     """What the model says to each row of a table, or to each image.
 
@@ -97,6 +122,38 @@ def predict_rows(model: Model, data: str) -> Predictions:
     return Predictions(answers, model.classes, likely, files, notes)
 
 
+def labelled_rows(model: Model, data: str, rows: Callable[[int], Sequence[int]] | None = None) -> Labelled:
+    """The rows of some data that have an answer, as the model's network takes them.
+
+    Parameters
+    ----------
+    model, data
+        A model, and the name of data with the target.
+    rows
+        Which rows, counted from 0, out of so many; default all. Each of these must have an answer.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read, has no target, or a cell does not fit.
+    """
+    if isinstance(model.schema, ImageSchema):
+        X, y, notes, files = _labelled_images(model.schema, data)
+        chosen = np.arange(len(X)) if rows is None else np.array(rows(len(X)), np.int64)
+        return Labelled(X[chosen], y[chosen], None, notes, files=tuple(files[row] for row in chosen if files))
+    frame, place, notes = _table(data)
+    if rows is not None:
+        chosen = np.array(rows(frame.height), np.int64)
+        frame, place = frame[chosen], place.take(chosen)
+    arrays = model.schema.transform(frame, place=place)
+    if rows is not None and len(arrays.rows) < frame.height:
+        empty = int(np.setdiff1d(np.arange(frame.height), arrays.rows)[0])
+        raise DataError(f"{place.cell(model.schema.target.name, empty)} is empty: there is no answer to compare with.")
+    if arrays.y is None or not len(arrays.y):
+        raise DataError(f"{place.column(model.schema.target.name)} is empty in every row: there is nothing to check.")
+    return Labelled(arrays.X, arrays.y, arrays.weights, notes + arrays.notes, frame, place)
+
+
 def evaluate_rows(model: Model, data: str) -> Evaluation:
     """The metrics of the model on labelled data.
 
@@ -105,17 +162,8 @@ def evaluate_rows(model: Model, data: str) -> Evaluation:
     DataError
         If the data cannot be read, has no target, or a cell does not fit.
     """
-    weights = None
-    if isinstance(model.schema, ImageSchema):
-        X, y, notes = _labelled_images(model.schema, data)
-    else:
-        frame, place, notes = _table(data)
-        arrays = model.schema.transform(frame, place=place)
-        if arrays.y is None or not len(arrays.y):
-            raise DataError(
-                f"{place.column(model.schema.target.name)} is empty in every row: there is nothing to check."
-            )
-        X, y, weights, notes = arrays.X, arrays.y, arrays.weights, notes + arrays.notes
+    known = labelled_rows(model, data)
+    X, y, weights, notes = known.X, known.y, known.weights, known.notes
     scores = model.answers.scores(predict(model.net, X))
     confusion = None
     if model.classes:
@@ -158,13 +206,14 @@ def _images(schema: ImageSchema, data: str) -> tuple[Array, tuple[str, ...], tup
     return schema.transform_files(files), tuple(str(each) for each in files), ()
 
 
-def _labelled_images(schema: ImageSchema, data: str) -> tuple[Array, Array, tuple[str, ...]]:
+def _labelled_images(schema: ImageSchema, data: str) -> tuple[Array, Array, tuple[str, ...], tuple[str, ...]]:
+    """Inputs, class numbers, notes, and files where there is one for each image."""
     path = Path(data)
     if not path.is_dir() and not is_idx(path):
         raise DataError(f"{data} is no folder of images with a folder for each class, and no IDX file.")
     if path.is_dir() and not idx.is_idx_folder(path):
-        X, y, _ = schema.transform_folder(path)
-        return X, y, ()
+        X, y, files = schema.transform_folder(path)
+        return X, y, (), tuple(map(str, files))
     opened = open_source(data)
     if not isinstance(opened, Images):
         raise DataError(f"{data} holds no images, but the model was trained on images.")
@@ -175,7 +224,7 @@ def _labelled_images(schema: ImageSchema, data: str) -> tuple[Array, Array, tupl
     numbers = np.array([schema.classes.index(name) for name in found.classes], np.int64)
     rows = np.arange(len(found.y)) if test is None else test
     notes = () if test is None else (f"{data}: the test images of the set are taken.",)
-    return _fitting(schema, found.X[rows], data), numbers[found.y[rows]], notes
+    return _fitting(schema, found.X[rows], data), numbers[found.y[rows]], notes, ()
 
 
 def _fitting(schema: ImageSchema, pixels: Array, data: str) -> Array:

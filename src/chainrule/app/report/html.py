@@ -29,6 +29,7 @@ def render(outcome: Outcome) -> str:
     """
     sections = [
         opening(outcome),
+        record.findings(outcome),
         learning(outcome),
         confusion(outcome.confusion) if outcome.confusion else "",
         residuals(outcome.residuals, outcome.target) if outcome.residuals else "",

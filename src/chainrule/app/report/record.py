@@ -3,12 +3,14 @@
 from chainrule.app.jobs.outcome import Outcome
 from chainrule.app.report.figures import count, percent, three
 from chainrule.app.report.markup import details, name, rest, table, text, verbatim
+from chainrule.look.diagnosis.views import evidence_text
 from chainrule.look.remedies.views import both
 
 _MOST_NOTES = 100
 _MOST_MISTAKES = 30
 _MOST_COLUMNS = 200
 _MOST_LINES = 400
+_MOST_FINDINGS = 30
 
 
 def notes(outcome: Outcome) -> str:
@@ -17,6 +19,24 @@ def notes(outcome: Outcome) -> str:
         return ""
     shown = "\n".join(f"<li>{name(note, 500)}</li>" for note in outcome.notes[:_MOST_NOTES])
     return f"<h2>Decisions and warnings</h2><ul>{shown}</ul>{rest(_MOST_NOTES, len(outcome.notes), 'notes')}"
+
+
+def findings(outcome: Outcome) -> str:
+    """What the diagnosis found, with its numbers and what to change."""
+    if not outcome.findings or outcome.repair is not None:
+        return ""  # what a repair left is told with it
+    parts = []
+    for each in outcome.findings[:_MOST_FINDINGS]:
+        kind = "warn" if each.severity != "hint" else "small"
+        because = f" Likely because of {text(each.because)}." if each.because else ""
+        numbers = f'<span class="small">{text(evidence_text(each), 400)}.{because}</span>' if each.evidence else because
+        parts.append(
+            f'<div class="{kind}"><b>{text(each.severity)}: {text(each.rule)}</b> {name(each.where)}'
+            f"<p>{text(each.summary, 600)} {numbers}</p><p>→ {text(each.advice, 600)}</p></div>"
+        )
+    more = rest(_MOST_FINDINGS, len(outcome.findings), "findings")
+    about = "What rules about data, network and run found; the page diagnosis.md of the documentation explains each."
+    return f"<h2>Diagnosis</h2><p>{about}</p>{''.join(parts)}{more}"
 
 
 def mistakes(outcome: Outcome) -> str:

@@ -154,14 +154,15 @@ def _overfitting(case: Case) -> Iterator[Sign]:
     if len(pairs) < 3:
         return
     best = min(range(len(pairs)), key=lambda place: pairs[place][1])
-    (own, last), (own_then, least) = pairs[-1], pairs[best]
+    # After early stopping the network is that of the best epoch; what came later is undone.
+    last_kept = pairs[best] if case.history.stopped == "early stopping" else pairs[-1]
+    (own, last), (own_then, least) = last_kept, pairs[best]
     scale = case.chance if math.isfinite(case.chance) and case.chance > 0 else max(train)
     rose = last > (1 + OVER) * least and last - least > 0.08 * scale and own < own_then
     gap = last - own > GAP * scale and own < 0.5 * scale
-    restored = case.history.stopped == "early stopping"
-    if (rose and not restored) or gap:
+    if rose or gap:
         yield warning(
-            f"epoch {best + 1}" if rose else f"epoch {len(pairs)}",
+            f"epoch {best + 1 if rose or last_kept is pairs[best] else len(pairs)}",
             f"Training loss is {own:.3g}, validation loss {last:.3g}"
             + (f", {_above(last, least)} its best in epoch {best + 1}" if rose else "")
             + ": the network learns its rows by heart.",

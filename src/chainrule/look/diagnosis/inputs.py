@@ -163,7 +163,8 @@ def _moved_validation(case: Case) -> Iterator[Sign]:
         return
     rows, held = case.sample[0].astype(np.float64), case.validation[0].reshape(len(case.validation[0]), -1)
     spread = rows.std(axis=0)
-    alive = spread > 0
+    # Of a rare mark, such as that of a missing cell, so few rows held out need not have one.
+    alive = (spread > 0) & ((rows != np.median(rows, axis=0)).mean(axis=0) * len(held) >= 8)
     if not alive.any() or len(held) < 8:
         return
     away = np.abs(held.mean(axis=0) - rows.mean(axis=0))[alive] / spread[alive]

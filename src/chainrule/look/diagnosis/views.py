@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.look.explaining.figures import short
 from chainrule.look.explaining.lines import WIDTH, Line, wrapped
-from chainrule.look.explaining.page import text
+from chainrule.look.explaining.page import document, text
 from chainrule.look.explaining.page import wrapped as with_sheet
 
 if TYPE_CHECKING:
@@ -19,15 +19,21 @@ _STYLE = {"error": "bad", "warning": "back title", "hint": "forward title"}
 _INDENT = "    "
 
 
-def findings_lines(findings: Sequence[Finding]) -> list[Line]:
-    """The page: what was found, with evidence and advice, one finding under the other."""
+def findings_lines(findings: Sequence[Finding], *, pages: bool = False) -> list[Line]:
+    """The page: what was found, with evidence and advice, one finding under the other, and its page in the manual."""
     if not findings:
         return [[(HEALTHY, "good")]]
-    return [[("Diagnosis  ", "title"), (counted(findings), "still")], *(line for f in findings for line in _block(f))]
+    blocks = [_block(f) + ([[(f"{_INDENT}{page_of(f)}", "still")]] if pages else []) for f in findings]
+    return [[("Diagnosis  ", "title"), (counted(findings), "still")], *(line for block in blocks for line in block)]
 
 
-def brief_lines(findings: Findings) -> list[Line]:
-    """The causes alone, each with what was found and what to change, one line for each."""
+def page_of(finding: Finding) -> str:
+    """Where the manual says more about a finding."""
+    return f"docs/diagnosis.md#{finding.rule}"
+
+
+def brief_lines(findings: Findings, more_with: str = "print(history.findings)") -> list[Line]:
+    """The causes alone, each with what was found and what to change, one line for each; then what shows the rest."""
     told: list[Line] = []
     for finding in findings.causes:
         head = f"{_SIGN[finding.severity]} {finding.severity}: {finding.rule}"
@@ -35,7 +41,7 @@ def brief_lines(findings: Findings) -> list[Line]:
         told.append([(f"  → {finding.advice}", "good")])
     more = len(findings) - len(findings.causes)
     if told and more:
-        told.append([(f"  {more} more with print(history.findings)", "still")])
+        told.append([(f"  {more} more with {more_with}", "still")])
     return told
 
 
@@ -76,6 +82,11 @@ def findings_html(findings: Sequence[Finding]) -> str:
         return with_sheet(f'<p class="good">{text(HEALTHY)}</p>')
     head = f'<h1>Diagnosis</h1><p class="muted">{text(counted(findings))}</p>'
     return with_sheet(head + "".join(_card(finding) for finding in findings))
+
+
+def findings_page(findings: Sequence[Finding], title: str) -> str:
+    """The same as a whole page."""
+    return document(title, findings_html(findings))
 
 
 def _card(finding: Finding) -> str:

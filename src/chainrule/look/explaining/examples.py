@@ -19,6 +19,7 @@ from chainrule.engine.tensor import Tensor, asarray
 from chainrule.look.explaining import lines, schema
 from chainrule.look.explaining.figures import place
 from chainrule.look.explaining.flow import Error
+from chainrule.look.explaining.labels import Labels
 from chainrule.look.explaining.page import document
 from chainrule.look.explaining.parts import Part
 from chainrule.look.explaining.recording import Recording
@@ -44,6 +45,8 @@ class Examples:
         What backpropagation gives in float64; the contributions and `direct` add up to it.
     coupled_by
         The layers in which examples meet; empty where every example stands for itself.
+    labels
+        What the user calls the examples.
     """
 
     parameter: str
@@ -52,6 +55,7 @@ class Examples:
     direct: float
     gradient: float
     coupled_by: tuple[str, ...]
+    labels: Labels
 
     @property
     def separable(self) -> bool:

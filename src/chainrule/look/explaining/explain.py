@@ -10,6 +10,7 @@ from chainrule.engine.dtypes import is_floating
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ArgumentError, DataError, GradientError
 from chainrule.look.explaining.explanation import Explanation
+from chainrule.look.explaining.labels import Labels
 from chainrule.look.explaining.recording import Recording, record
 from chainrule.nn.losses import LossFunction, get_loss
 from chainrule.nn.module import Module
@@ -17,6 +18,7 @@ from chainrule.nn.optimizers import SGD, Optimizer, get_optimizer
 from chainrule.train.steps import modes_kept, net_dtype
 
 Array = np.ndarray[Any, Any]
+NO_LABELS = Labels()
 
 
 def explain(
@@ -28,6 +30,7 @@ def explain(
     *,
     training: bool | None = None,
     check: bool | str = False,
+    labels: Labels = NO_LABELS,
 ) -> Explanation:
     """Take one training step apart: forward, loss, backpropagation, update.
 
@@ -52,6 +55,8 @@ def explain(
         to 12 in a step that makes very many numbers: then fewer of each, and at last the largest element of some of the
         gradients, evenly spread. It is the same every time, and the output says what it was. `"all"` compares every
         element, however long that takes.
+    labels
+        What columns of x, columns of the guesses and rows are called in the views: `cr.look.Labels(...)`.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def explain(
         net.parameters()  # gives every parameter the path that errors and views speak of
         recording = record(net, inputs, targets, known.function)
         _require_gradient(recording, known.name)
-        return Explanation(net, inputs, targets, known, chosen, optimizer is None, recording, check)
+        return Explanation(net, inputs, targets, known, chosen, optimizer is None, recording, check, labels)
 
 
 def _optimizer(optimizer: Optimizer | str | None) -> Optimizer:

@@ -22,6 +22,7 @@ from chainrule.look.explaining import latex, lines, page, schema
 from chainrule.look.explaining.examples import Examples, contributions_by_row, coupling_parts
 from chainrule.look.explaining.flow import Error, error_of
 from chainrule.look.explaining.formulas import LossStory, story_of
+from chainrule.look.explaining.labels import Labels
 from chainrule.look.explaining.meaning import names_of
 from chainrule.look.explaining.numeric import Check, Extent, checked, replay
 from chainrule.look.explaining.parts import Part, parts_of
@@ -59,6 +60,8 @@ class Explanation:
         With `check=True` how much was compared, as a sentence when printed; else None.
     training
         Whether the network was in training mode.
+    labels
+        What the user calls inputs, answers and examples.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class Explanation:
         assumed: bool,
         recording: Recording,
         check: bool | str,
+        labels: Labels,
     ) -> None:
+        self.labels = labels
         self.net, self.x, self.y = net, x, y
         self.training = net.training
         self._loss, self._recording = loss, recording
@@ -82,7 +87,7 @@ class Explanation:
         self._names = names_of(recording, self._parts)
         self._error = error_of(recording.nodes, recording.loss)
         self.layers: tuple[LayerStory, ...] = stories_of(self._parts, self._error, self._names)
-        self.loss: LossStory = story_of(loss, recording, self._parts[-1])
+        self.loss: LossStory = story_of(loss, recording, self._parts[-1], labels)
         self._planned = Plan.of(optimizer, assumed, self._parameter_gradients())
         self.checks: tuple[Check, ...] = ()
         self.extent: Extent | None = None
@@ -166,7 +171,7 @@ class Explanation:
         whole(most, "path: most")
         wanted, place, node = self._element(parameter, index)
         wide = self._wide
-        unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place)
+        unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place, self.labels)
         root = unfolding.tree(breadth, most)
         gradient = float(wide.error.arrived[node][place])
         value = float(self._values[wanted][place])
@@ -182,7 +187,7 @@ class Explanation:
         """
         wanted, place, node = self._element(parameter, index)
         wide = self._wide
-        unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place)
+        unfolding = Unfolding(wide.recording, wide.parts, wide.names, node, place, self.labels)
         rows = wide.recording.x.shape[0]
         found = contributions_by_row(wide.parts[-1], wide.error, unfolding.change, rows)
         if found is None:
@@ -191,7 +196,8 @@ class Explanation:
         flow = wide.error.passed_by(wide.parts[-1].nodes, node)
         direct = 0.0 if flow is None else float(flow[place])
         gradient = float(wide.error.arrived[node][place])
-        return Examples(wanted.name, place, found, direct, gradient, coupling_parts(wide.recording, wide.parts))
+        meet = coupling_parts(wide.recording, wide.parts)
+        return Examples(wanted.name, place, found, direct, gradient, meet, self.labels)
 
     def sensitivity(self) -> Sensitivity:
         """The gradient of the loss for the input, for images as a picture.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from chainrule.engine.graph import Node
 from chainrule.engine.op import Op
 from chainrule.look.explaining.figures import digits, short
+from chainrule.look.explaining.labels import Labels
 from chainrule.look.explaining.parts import Part
 from chainrule.look.explaining.recording import Recording, owner_of
 from chainrule.nn.losses import Loss
@@ -23,6 +25,7 @@ from chainrule.nn.losses import Loss
 Array = np.ndarray[Any, Any]
 Term = tuple[str, float]
 MOST_TERMS = 256
+_CLASS = re.compile(r"p\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +53,26 @@ class _Formula:
     by_row: bool = False  # one term a row, where there are several columns
 
 
-def story_of(loss: Loss, recording: Recording, part: Part) -> LossStory:
+def story_of(loss: Loss, recording: Recording, part: Part, labels: Labels) -> LossStory:
     """The story of the loss of a recorded step."""
     value = float(recording.loss.value)
     guess, target = recording.guess.value, recording.y.value
     known = FORMULAS.get(loss.name)
     if known is not None and guess.size:
         count = len(guess) if known.by_row and guess.ndim == 2 and guess.shape[1] > 1 else guess.size
-        terms = itertools.islice(known.terms(guess.astype(np.float64), target), MOST_TERMS)
+        terms: Iterator[Term] = itertools.islice(known.terms(guess.astype(np.float64), target), MOST_TERMS)
+        if known is FORMULAS["cross_entropy"] and labels.outputs:
+            terms = ((_CLASS.sub(lambda found: _of_class(found, labels), words), value) for words, value in terms)
         return LossStory(loss.name, known.text, known.latex, tuple(terms), count, "mean", value)
     text, each, combine = _read_off(recording, part)
     if each is None:
         return LossStory(loss.name, text, "", (), 0, combine, value)
     terms = itertools.islice(_terms(part.nodes, each, set(part.nodes)), MOST_TERMS)
     return LossStory(loss.name, text, "", tuple(terms), each.size, combine, value)
+
+
+def _of_class(found: re.Match[str], labels: Labels) -> str:
+    return f"p[{labels.output((0, int(found[1]))) or found[1]}]"
 
 
 # --- The library's own -------------------------------------------------------------------------------------------

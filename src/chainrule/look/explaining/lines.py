@@ -61,11 +61,11 @@ def heading(number: str, name: str, style: str, note: str) -> Line:
     return [(title, f"{style} title".strip()), ("━" * max(3, WIDTH - len(title) - len(tail)), style), (tail, "still")]
 
 
-def rich_text(lines: Iterable[Line]) -> Any:
-    """The lines as one text of rich."""
+def rich_text(lines: Iterable[Line], *, wrap: bool = False) -> Any:
+    """The lines as one text of rich; those that are too long are cut, or with `wrap` broken."""
     from rich.text import Text
 
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text(no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")
     for number, line in enumerate(lines):
         if number:
             text.append("\n")
@@ -86,6 +86,4 @@ def show_error(lines: Iterable[Line]) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    text = rich_text(lines)
-    text.no_wrap, text.overflow = False, "fold"
-    console.print(text, soft_wrap=not console.is_terminal)
+    console.print(rich_text(lines, wrap=True), soft_wrap=not console.is_terminal)

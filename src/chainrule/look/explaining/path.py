@@ -19,6 +19,7 @@ from chainrule.engine.graph import Node
 from chainrule.look.explaining import lines, schema
 from chainrule.look.explaining.figures import place
 from chainrule.look.explaining.flow import change_of, row_of
+from chainrule.look.explaining.labels import Labels
 from chainrule.look.explaining.meaning import factor_meaning, stopped
 from chainrule.look.explaining.page import document
 from chainrule.look.explaining.parts import Part
@@ -193,6 +194,8 @@ class Unfolding:
         How the tensors at the borders are called.
     start, index
         The leaf of the parameter and the element.
+    labels
+        What the user calls inputs, answers and examples.
     """
 
     def __init__(
@@ -202,10 +205,11 @@ class Unfolding:
         names: dict[Node, str],
         start: Node,
         index: tuple[int, ...],
+        labels: Labels,
     ) -> None:
         self.recording = recording
         self.names = names
-        self.start, self.index = start, index
+        self.start, self.index, self.labels = start, index, labels
         self.change = change_of(recording.nodes, start, index)
         self.maker = {node: part for part in parts for node in part.nodes}
         self.rows = recording.x.shape[0] if recording.x.ndim else 1
@@ -235,7 +239,9 @@ class Unfolding:
         for part in dict.fromkeys(self.maker[node] for node in self.recording.nodes if node in self.maker):
             before = [node for node in (*part.received, *part.parameters) if np.any(self.change.get(node, 0))]
             if before and not any(np.any(self.change.get(node, 0)) for node in part.produced):
-                return stopped(part, before[0] is self.start, self.index, self.names)
+                why = stopped(part, before[0] is self.start, self.index, self.names)
+                known = self.labels.input((0, self.index[0])) if self.recording.x.node in part.received else ""
+                return why.replace(f"x[…, {self.index[0]}]", known) if known else why
         return "what comes through adds up to exactly 0"
 
     def _open(self, bud: _Bud, breadth: int) -> None:
@@ -284,8 +290,9 @@ class Unfolding:
             through = float(sum(term.contributions.sum() for term in own))
             slope = through / bud.product if bud.product else 0.0
             meaning = "what comes through the loss of this example"
-            label = f"example {row}"
-            groups.append(_Bud(label, np.nan, "", meaning, slope, through, bud.product, terms=own, above=above))
+            groups.append(
+                _Bud(self.labels.example(row), np.nan, "", meaning, slope, through, bud.product, terms=own, above=above)
+            )
         return groups
 
     def _child(self, term: _Terms, inner: tuple[int, ...], product: float, above: Any) -> _Bud:
@@ -295,10 +302,23 @@ class Unfolding:
         here = f"{self._name(term.node)}{place(index)}"
         symbol = f"∂{self._name(upper)}{place(upper_index)} / ∂{here}"
         meaning = factor_meaning(self.maker[upper], term.node, index, upper_index, self.names)
+        meaning = self._labelled(meaning, upper, term.node, index, upper_index)
         slope = float(self.change[term.node][index])
         bud = _Bud(here, factor, symbol, meaning, slope, float(term.contributions[inner]), product * factor)
         bud.node, bud.index = term.node, index
         return bud
+
+    def _labelled(
+        self, meaning: str, upper: Node, node: Node, index: tuple[int, ...], upper_index: tuple[int, ...]
+    ) -> str:
+        """The same meaning, with the user's own word for an input or an answer."""
+        if node is self.recording.guess.node and upper is self.recording.loss.node:
+            answer = self.labels.output(index)
+            return f"how the loss changes with the guess {answer}" if answer else meaning
+        if node is self.start and self.recording.x.node in self.maker[upper].received:
+            known = self.labels.input((0, index[0])) if len(index) == 2 else ""
+            return f"the input {known}" if known and meaning.startswith("the input ") else meaning
+        return meaning
 
     def _name(self, node: Node) -> str:
         owner = owner_of(node)

@@ -37,8 +37,8 @@ def _items(tree: Tree, most: float) -> str:
         inside = "".join(done[id(each)] for each in branch.branches)
         if branch.rest_count:
             words = f'<span class="muted">{branch.rest_count:,} more, together</span>'
-            inside += f'<li><div class="leaf">{words}{_adds(branch.rest, most)}</div></li>'
-        line = _line(branch) + _adds(branch.contribution, most)
+            inside += f'<li><div class="leaf">{words}{adds(branch.rest, most)}</div></li>'
+        line = _line(branch) + adds(branch.contribution, most)
         if inside:
             opened = " open" if depth < _OPEN_DEPTH or len(branch.branches) == 1 else ""
             only = " only" if len(branch.branches) == 1 and not branch.rest_count else ""
@@ -59,7 +59,8 @@ def _line(branch: Branch) -> str:
     )
 
 
-def _adds(value: float, most: float) -> str:
+def adds(value: float, most: float) -> str:
+    """A contribution as a bar, by the largest, and its number."""
     way = "less" if value < 0 else "more"
     width = max(1, round(100 * min(1.0, abs(value) / most)))
     bar = f'<span class="bar"><i class="{way}" style="width:{width}%"></i></span>'
@@ -72,7 +73,10 @@ def examples_fragment(examples: Examples, count: int = 8) -> str:
     most = max((abs(value) for value in examples.contributions.tolist()), default=0.0) or 1.0
     parts = [f"<h1>Which examples pushed {name}</h1>"]
     for title, found in (("▲ push it up", examples.up(count)), ("▼ push it down", examples.down(count))):
-        rows = "".join(f'<li><div class="leaf">example {row}{_adds(value, most)}</div></li>' for row, value in found)
+        rows = "".join(
+            f'<li><div class="leaf">{text(examples.labels.example(row))}{adds(value, most)}</div></li>'
+            for row, value in found
+        )
         parts.append(f'<h2>{title}</h2><ul class="tree root">{rows or "<li class=muted>none</li>"}</ul>')
     if examples.coupled_by:
         where = text(", ".join(examples.coupled_by))

@@ -84,7 +84,13 @@ def examples_lines(examples: Examples, count: int = 6) -> list[Line]:
         lines.append([(f"  {title}", f"{style} title")])
         for row, value in found:
             bar = "█" * max(1, round(_BAR * abs(value) / most))
-            lines.append([(f"    example {row:<6} ", ""), (f"{bar:<{_BAR}} ", style), (f"{signed(value):>10}", "")])
+            lines.append(
+                [
+                    (f"    {cut(examples.labels.example(row), 26):<14} ", ""),
+                    (f"{bar:<{_BAR}} ", style),
+                    (f"{signed(value):>10}", ""),
+                ]
+            )
         if not found:
             lines.append([("    none", "still")])
     rest = len(examples.contributions) - len(up) - len(down)

@@ -1,0 +1,93 @@
+"""`chainrule explain`: one training step of a saved network on rows of the user's data, taken apart."""
+
+from typing import Annotated
+
+import typer
+
+from chainrule.app.cli import questions, screen, stepping
+from chainrule.app.jobs.explaining import explain_rows
+from chainrule.train.storage import write_atomically
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+ROWS, QUESTIONS, STEP, OUTPUT = "Which rows", "What to ask", "The step", "What comes out"
+Weight = tuple[str, str]
+
+
+def _option(name: str, metavar: str | None, panel: str, about: str) -> typer.models.OptionInfo:
+    found: typer.models.OptionInfo = typer.Option(
+        name, help=about, rich_help_panel=panel, metavar=metavar, show_default=False
+    )
+    return found
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="The folder of a run, or its model.safetensors.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Argument(help="Data with the target; for images a folder with a folder per class.", show_default=False),
+    ],
+    row: Annotated[
+        list[int] | None,
+        _option("--row", "N", ROWS, "A row, counted from 0; may be given several times. Default the first."),
+    ] = None,
+    rows: Annotated[str | None, _option("--rows", "FROM:TO", ROWS, "Several rows as one batch, such as 0:8.")] = None,
+    path: Annotated[
+        Weight | None,
+        _option("--path", "WEIGHT I,J", QUESTIONS, "Why this weight's gradient is what it is, such as 0.weight 3,5."),
+    ] = None,
+    examples: Annotated[
+        Weight | None, _option("--examples", "WEIGHT I,J", QUESTIONS, "Which rows of the batch pushed this weight.")
+    ] = None,
+    gradient_of: Annotated[
+        str | None,
+        _option("--gradient-of", "NAME", QUESTIONS, "The gradient of a parameter, a layer, or the input x."),
+    ] = None,
+    sensitivity: Annotated[
+        bool, _option("--sensitivity", None, QUESTIONS, "Which inputs the loss reacts to most.")
+    ] = False,
+    check: Annotated[bool, _option("--check", None, STEP, "Put numeric gradients beside the exact ones.")] = False,
+    training: Annotated[
+        bool, _option("--training", None, STEP, "With dropout, and batch statistics, as in training.")
+    ] = False,
+    optimizer: Annotated[
+        str | None, _option("--optimizer", "NAME", STEP, "sgd, adam, ...; default that of the run, at its first step.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, _option("--learning-rate", "RATE", STEP, "Default that with which the run began.")
+    ] = None,
+    html: Annotated[str | None, _option("--html", "FILE", OUTPUT, "Write one HTML page instead.")] = None,
+    latex: Annotated[
+        str | None, _option("--latex", "FILE", OUTPUT, "Write the formulas with their numbers; for small networks.")
+    ] = None,
+    json: Annotated[bool, _option("--json", None, OUTPUT, "Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Take one training step apart: forward, loss, backpropagation, update.
+
+    Shows what the network would learn from rows whose answers are known, number by number. Nothing changes: the model
+    stays as it is. With a question it shows that answer alone.
+
+    [bold]chainrule explain runs/people people.csv --row 3[/bold]
+
+    [bold]chainrule explain runs/people people.csv --rows 0:32 --path 0.weight 3,5[/bold]
+    """
+    asked = questions.Questions(path, examples, gradient_of, sensitivity)
+    found = explain_rows(
+        model, data, row or (), rows, optimizer=optimizer, rate=learning_rate, training=training, check=check
+    )
+    answers = questions.answered(asked, found)
+    written = []
+    for file, text in ((html, stepping.page), (latex, stepping.formulas)):
+        if file is not None:
+            write_atomically(file, text(found, answers).encode(errors="replace"))
+            written.append(file)
+    if json:
+        screen.print_json(stepping.document(model, data, found, answers))
+        return
+    for note in found.notes:
+        screen.remark(note)
+    if not written:
+        stepping.show(found, answers)
+    for file in written:
+        screen.remark(f"written to {file}.")

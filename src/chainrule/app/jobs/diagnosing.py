@@ -1,0 +1,151 @@
+"""What is wrong with a run: asked at its end, and later of the folder that it left.
+
+Comes in: a plan that was carried out, or the name of a run, perhaps with other data. Goes out: findings that speak of
+the user's columns and give advice as flags of `chainrule train`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from chainrule.app.jobs.choices import Choices, decide, optimizer_for
+from chainrule.app.jobs.lesson import Lesson, prepare
+from chainrule.app.jobs.runs import RUN, Run, open_run
+from chainrule.app.jobs.source import open_source
+from chainrule.app.jobs.using import labelled_rows
+from chainrule.data.schema import TableSchema
+from chainrule.errors import DataError
+from chainrule.look.diagnosis.finding import Findings
+from chainrule.look.examining import examine
+from chainrule.nn.losses import get_loss
+from chainrule.nn.module import Module
+from chainrule.train.examination import FinishedRun
+from chainrule.train.history import History
+from chainrule.train.inputs import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found, in which data (rows that were learned from, rows held out), and notes in short sentences."""
+
+    findings: Findings
+    data: str
+    rows: int
+    held_out: int
+    epochs: int
+    notes: tuple[str, ...]
+
+
+def diagnose_training(net: Module, lesson: Lesson, choices: Choices, history: History) -> Findings:
+    """What is wrong with a run of `chainrule train`, whose network is that of the best epoch."""
+    parts = []
+    for part in (lesson.training, lesson.validation):
+        y = choices.answers.targets(part.y)
+        parts.append(Rows((part.X, y) if part.weights is None else (part.X, y, part.weights)))
+    names = lesson.schema.feature_names if isinstance(lesson.schema, TableSchema) else ()
+    optimizer = optimizer_for(choices, len(lesson.training))
+    loss = get_loss(choices.answers.loss)
+    run = FinishedRun(net, loss, optimizer, history, parts[0], parts[1], choices.batch_size, names)
+    return with_flags(examine(run))
+
+
+def diagnose_run(path: str, data: str | None = None) -> Diagnosis:
+    """What is wrong with the run in a folder, asked about the data that it learned from, or about other data.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        If the folder holds no run, its data are gone, or other data do not fit its network.
+    """
+    run = open_run(path)
+    if data is not None:
+        return _on(run, data)
+    if run.flags is None:
+        raise DataError(f"{run.folder} has no {RUN} that says what it learned from: name the data after the folder.")
+    try:
+        source = open_source(run.flags.data)
+    except DataError as error:
+        raise DataError(
+            f"the data that {run.folder} learned from cannot be read: {error} If it moved, name it after the folder."
+        ) from error
+    lesson = prepare(source, run.flags)
+    if lesson.schema.to_json() != run.model.schema.to_json():
+        found = _on(run, run.flags.data)
+        note = f"{run.flags.data} is not as it was when the run learned from it: all its rows are looked at."
+        return replace(found, notes=(note, *found.notes))
+    findings = diagnose_training(run.model.net, lesson, decide(run.flags, lesson), run.history)
+    rows = lesson.rows
+    return Diagnosis(findings, run.flags.data, rows["training"], rows["validation"], len(run.history), ())
+
+
+def _on(run: Run, data: str) -> Diagnosis:
+    """All rows of other data as if the network had learned from them."""
+    model = run.model
+    known = labelled_rows(model, data)
+    y = model.answers.targets(known.y)
+    rows = Rows((known.X, y) if known.weights is None else (known.X, y, known.weights))
+    names = model.schema.feature_names if isinstance(model.schema, TableSchema) else ()
+    size = None if run.flags is None else run.flags.batch_size
+    finished = FinishedRun(model.net, get_loss(model.answers.loss), None, run.history, rows, None, size, names)
+    return Diagnosis(with_flags(examine(finished)), data, len(known.X), 0, len(run.history), known.notes)
+
+
+# --- Advice as flags ---------------------------------------------------------------------------------------------
+
+
+def with_flags(findings: Findings) -> Findings:
+    """The same findings; where a flag of `chainrule train` changes it, the advice is that flag.
+
+    Nothing is said of inputs that the run made itself, such as the one for cells that are missing: these are constant
+    or repeated as the rows have it, and columns that are constant in the file are left out before training.
+    """
+    own = [finding for finding in findings if not (finding.rule in OF_COLUMNS and "=" in finding.where)]
+    return Findings(
+        replace(finding, advice=ADVICE[finding.rule](finding.evidence)) if finding.rule in ADVICE else finding
+        for finding in own
+    )
+
+
+Evidence = Mapping[str, float | str]
+
+
+def _slower(evidence: Evidence) -> str:
+    rate = evidence.get("suggested", evidence.get("learning rate"))
+    if not isinstance(rate, float | int) or not rate:
+        return "--learning-rate ten times smaller"
+    return f"--learning-rate {rate if 'suggested' in evidence else rate / 100:g}"
+
+
+def _faster(evidence: Evidence) -> str:
+    rate = evidence.get("suggested")
+    return f"--learning-rate {rate:g}" if isinstance(rate, float) else "--learning-rate ten times larger"
+
+
+def _always(advice: str) -> Callable[[Evidence], str]:
+    return lambda evidence: advice
+
+
+OF_COLUMNS = ("constant-columns", "duplicate-columns")
+ADVICE: dict[str, Callable[[Evidence], str]] = {
+    "duplicate-columns": _always("--ignore COLUMN leaves one of the two out"),
+    "validation-shares-rows": _always("take each row of the file once: copies make every score too good"),
+    "class-imbalance": _always("judge by balanced accuracy; --weights COLUMN lets rare classes count more"),
+    "target-given-away": _always("if it is not known before the answer is: --ignore COLUMN"),
+    "labels-look-shuffled": _always("look whether the column of answers belongs to these rows"),
+    "labels-likely-wrong": _always("look at the rows that report.html names as the worst mistakes"),
+    "network-size": _always("--hidden with fewer units, such as --hidden 16, or --dropout 0.3"),
+    "learning-rate-too-high": _slower,
+    "learning-rate-too-low": _faster,
+    "vanishing-gradients": _always("--activation relu, or fewer layers with --hidden"),
+    "exploding-gradients": _slower,
+    "dead-relu": _always("--activation leaky_relu, or a smaller --learning-rate"),
+    "saturated-units": _always("--activation relu, or a smaller --learning-rate"),
+    "batch-too-small": lambda evidence: f"--batch-size {max(16, 4 * int(evidence.get('batch size', 8)))}",
+    "loss-not-finite": _slower,
+    "diverging-loss": _slower,
+    "oscillating-loss": _slower,
+    "not-learning": _always("--learning-rate ten times larger or smaller, --hidden 128,64, more --epochs"),
+    "overfitting": _always("--dropout 0.3, fewer units such as --hidden 16, or more rows"),
+    "underfitting": _always("more units with --hidden 128,128, more --epochs, a larger --learning-rate, --dropout 0"),
+    "trained-too-long": _always("--patience 5 stops earlier; the network of the best epoch is what was kept"),
+    "stopped-too-early": _always("more --epochs, and a longer --patience"),
+}

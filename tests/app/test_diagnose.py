@@ -1,0 +1,195 @@
+"""What is wrong with a run is said at its end, in its report, and by `chainrule diagnose`; of healthy ones nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chainrule.app.cli.main import run
+from chainrule.app.jobs.diagnosing import ADVICE
+from chainrule.app.jobs.runs import open_run
+from chainrule.look.diagnosis.rules import ALL
+
+TOO_FAST = ("--learning-rate", "3", "--optimizer", "sgd", "--schedule", "constant", "--epochs", "15")
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on iris whose learning rate is far too high."""
+    folder = tmp_path_factory.mktemp("fast") / "run"
+    assert run(["train", "iris", *TOO_FAST, "--quiet", "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on wine as the defaults have it."""
+    folder = tmp_path_factory.mktemp("good") / "run"
+    assert run(["train", "wine", "--quiet", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_a_seeded_fault_is_found_first_with_a_flag_that_mends_it(chainrule, fast: Path) -> None:
+    ran = chainrule("diagnose", fast, "--json")
+    assert (ran.status, ran.err) == (0, "")
+    found = json.loads(ran.out)
+    assert (found["data"], found["rows"], found["held_out"], found["epochs"]) == ("iris", 96, 24, 15)
+    first = found["findings"][0]
+    assert (first["rule"], first["severity"]) == ("learning-rate-too-high", "warning")
+    assert first["page"] == "docs/diagnosis.md#learning-rate-too-high"
+    assert first["evidence"]["learning rate"] == 3
+    flag, rate = first["advice"].split()
+    assert (flag, float(rate)) == ("--learning-rate", first["evidence"]["suggested"])
+    mended = [*TOO_FAST[2:], flag, rate, "--quiet", "--output", "mended"]
+    assert chainrule("train", "iris", *mended).status == 0
+    assert json.loads(chainrule("diagnose", "mended", "--json").out)["findings"] == []
+
+
+def test_the_terminal_has_findings_with_evidence_and_advice(chainrule, fast: Path) -> None:
+    ran = chainrule("diagnose", fast)
+    assert (ran.status, ran.err) == (0, "")
+    for words in ("15 epochs; iris, 96 rows, 24 held out", "! warning: learning-rate-too-high  the optimizer"):
+        assert words in ran.out
+    assert "    → --learning-rate 0." in ran.out
+    assert all(len(line) <= 80 for line in ran.out.splitlines()[2:])
+
+
+def test_nothing_is_said_of_a_healthy_run(chainrule, good: Path) -> None:
+    ran = chainrule("diagnose", good)
+    assert ran.status == 0
+    assert ran.out.endswith("\nNothing found: data, network and training look healthy.\n")
+    report = (good / "report.html").read_text()
+    assert "<h2>Diagnosis</h2>" not in report
+
+
+def test_train_says_it_at_the_end_and_in_the_report(chainrule, fast: Path, tmp_path: Path) -> None:
+    shown = chainrule("train", "iris", *TOO_FAST, "--output", "again").out
+    assert "\nDiagnosis\n  ! warning: learning-rate-too-high  the optimizer" in shown
+    assert "more with chainrule diagnose again" in shown
+    report = (tmp_path / "again" / "report.html").read_text()
+    assert "<h2>Diagnosis</h2>" in report
+    assert "warning: learning-rate-too-high" in report
+    healthy = chainrule("train", "wine").out
+    assert "Diagnosis" not in healthy
+    document = json.loads(chainrule("train", "iris", *TOO_FAST, "--json").out)
+    assert document["findings"] == [
+        {name: each[name] for name in each if name != "page"}
+        for each in json.loads(chainrule("diagnose", fast, "--json").out)["findings"]
+    ]
+
+
+def test_the_run_knows_its_data_from_everywhere_and_others_can_be_named(
+    chainrule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chainrule("datasets", "fetch", "penguins").status == 0
+    assert chainrule("train", "penguins.csv", "--target", "species", "--quiet", "--output", "run").status == 0
+    own = json.loads(chainrule("diagnose", "run", "--json").out)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    moved = json.loads(chainrule("diagnose", "../run", "--json").out)
+    assert moved | {"run": "run"} == own
+    assert own["data"] == str(tmp_path / "penguins.csv")
+    named = json.loads(chainrule("diagnose", "../run", "penguins", "--json").out)
+    assert (named["data"], named["rows"], named["held_out"]) == ("penguins", 344, 0)
+
+
+def test_data_that_have_changed_since_are_said_to_have(chainrule, tmp_path: Path) -> None:
+    assert chainrule("datasets", "fetch", "iris").status == 0
+    assert chainrule("train", "iris.csv", "--target", "species", "--quiet", "--output", "run").status == 0
+    head, *rows = (tmp_path / "iris.csv").read_text().splitlines()
+    (tmp_path / "iris.csv").write_text("\n".join([head, *rows[::-1][20:]]) + "\n")
+    ran = chainrule("diagnose", "run")
+    assert ran.status == 0
+    assert "is not as it was" in ran.err
+    assert "130 rows" in ran.out
+
+
+def test_images_too(chainrule, shapes: Path) -> None:
+    assert chainrule("train", shapes, "--quiet", "--epochs", "3", "--output", "run").status == 0
+    assert chainrule("diagnose", "run").status == 0
+
+
+def test_a_page_can_be_written(chainrule, fast: Path, tmp_path: Path) -> None:
+    assert chainrule("diagnose", fast, "--html", "a.html").status == 0
+    page = (tmp_path / "a.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "learning-rate-too-high" in page
+    assert "<script" not in page
+
+
+def test_a_saved_run_is_the_run_that_was(fast: Path) -> None:
+    kept = open_run(str(fast))
+    assert kept.flags is not None
+    assert (kept.flags.data, kept.flags.learning_rate, kept.flags.optimizer) == ("iris", 3.0, "sgd")
+    assert kept.history.stopped == "epochs"
+    assert len(kept.history) == 15
+
+
+def test_advice_as_a_flag_is_given_for_rules_that_exist() -> None:
+    assert ADVICE.keys() <= {rule.name for rule in ALL}
+    for advise in ADVICE.values():
+        assert advise({})
+        assert advise({"learning rate": 0.5, "batch size": 2})
+
+
+# --- What does not fit -------------------------------------------------------------------------------------------
+
+
+def spoiled(name: str, content: str | None):
+    """A run one file of which holds something else, or is gone."""
+
+    def make(run: Path) -> None:
+        if content is None:
+            (run / name).unlink()
+        else:
+            (run / name).write_text(content)
+
+    return make
+
+
+def gone(run: Path) -> None:
+    text = json.loads((run / "run.json").read_text())
+    text["flags"]["data"] = "/nowhere/iris.csv"
+    (run / "run.json").write_text(json.dumps(text))
+
+
+BAD = {
+    "no model": (spoiled("model.safetensors", None), ("has no model.safetensors",)),
+    "no history": (spoiled("history.jsonl", None), ("has no history.jsonl", "finished run")),
+    "a damaged history": (spoiled("history.jsonl", '{"epoch": 1}\n{"loss'), ("history.jsonl, line 2", "not JSON")),
+    "nothing about the data": (spoiled("run.json", None), ("has no run.json", "name the data")),
+    "a damaged run.json": (spoiled("run.json", '{"flags": '), ("run.json is damaged",)),
+    "a run.json of something else": (spoiled("run.json", "[1, 2]"), ("run.json is damaged",)),
+    "a run.json with a wrong value": (
+        spoiled("run.json", '{"flags": {"data": "iris", "epochs": "many"}, "stopped": ""}'),
+        ("run.json is damaged",),
+    ),
+    "data that are gone": (gone, ("/nowhere/iris.csv", "If it moved, name it")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_run_ends_in_one_sentence(name: str, chainrule, fast: Path, tmp_path: Path) -> None:
+    make, words = BAD[name]
+    shutil.copytree(fast, tmp_path / "run")
+    make(tmp_path / "run")
+    ran = chainrule("diagnose", "run")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    for word in words:
+        assert word in ran.err
+
+
+def test_what_is_no_run_and_data_that_do_not_fit(chainrule, fast: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("a,b\n1,2\n")
+    for arguments, words in (
+        (("nowhere",), "no file nowhere"),
+        ((fast, "new.csv"), "There is no column"),
+        ((fast, "nowhere.csv"), "no file nowhere.csv"),
+        ((), "Missing argument"),
+    ):
+        ran = chainrule("diagnose", *arguments)
+        assert (ran.status, ran.out) == (2, "")
+        assert words in ran.err
