@@ -21,47 +21,58 @@ def _option(name: str, metavar: str | None, panel: str, about: str) -> typer.mod
     return found
 
 
+Model = Annotated[str, typer.Argument(help="The folder of a run, or its model.safetensors.", show_default=False)]
+Data = Annotated[
+    str, typer.Argument(help="Data with the target; for images a folder with a folder per class.", show_default=False)
+]
+Row = Annotated[
+    list[int] | None,
+    _option("--row", "N", ROWS, "A row, counted from 0; may be given several times. Default the first."),
+]
+Rows = Annotated[str | None, _option("--rows", "FROM:TO", ROWS, "Several rows as one batch, such as 0:8.")]
+Path = Annotated[
+    Weight | None,
+    _option("--path", "WEIGHT I,J", QUESTIONS, "Why this weight's gradient is what it is, such as 0.weight 3,5."),
+]
+Examples = Annotated[
+    Weight | None, _option("--examples", "WEIGHT I,J", QUESTIONS, "Which rows of the batch pushed this weight.")
+]
+GradientOf = Annotated[
+    str | None, _option("--gradient-of", "NAME", QUESTIONS, "The gradient of a parameter, a layer, or the input x.")
+]
+Sensitivity = Annotated[bool, _option("--sensitivity", None, QUESTIONS, "Which inputs the loss reacts to most.")]
+Check = Annotated[bool, _option("--check", None, STEP, "Put numeric gradients beside the exact ones.")]
+Training = Annotated[bool, _option("--training", None, STEP, "With dropout, and batch statistics, as in training.")]
+OptimizerName = Annotated[
+    str | None, _option("--optimizer", "NAME", STEP, "sgd, adam, ...; default that of the run, at its first step.")
+]
+LearningRate = Annotated[
+    float | None, _option("--learning-rate", "RATE", STEP, "Default that with which the run began.")
+]
+Html = Annotated[str | None, _option("--html", "FILE", OUTPUT, "Write one HTML page instead.")]
+Latex = Annotated[
+    str | None, _option("--latex", "FILE", OUTPUT, "Write the formulas with their numbers; for small networks.")
+]
+Json = Annotated[bool, _option("--json", None, OUTPUT, "Print one JSON document and nothing else.")]
+
+
 @app.command()
 def explain(
-    model: Annotated[str, typer.Argument(help="The folder of a run, or its model.safetensors.", show_default=False)],
-    data: Annotated[
-        str,
-        typer.Argument(help="Data with the target; for images a folder with a folder per class.", show_default=False),
-    ],
-    row: Annotated[
-        list[int] | None,
-        _option("--row", "N", ROWS, "A row, counted from 0; may be given several times. Default the first."),
-    ] = None,
-    rows: Annotated[str | None, _option("--rows", "FROM:TO", ROWS, "Several rows as one batch, such as 0:8.")] = None,
-    path: Annotated[
-        Weight | None,
-        _option("--path", "WEIGHT I,J", QUESTIONS, "Why this weight's gradient is what it is, such as 0.weight 3,5."),
-    ] = None,
-    examples: Annotated[
-        Weight | None, _option("--examples", "WEIGHT I,J", QUESTIONS, "Which rows of the batch pushed this weight.")
-    ] = None,
-    gradient_of: Annotated[
-        str | None,
-        _option("--gradient-of", "NAME", QUESTIONS, "The gradient of a parameter, a layer, or the input x."),
-    ] = None,
-    sensitivity: Annotated[
-        bool, _option("--sensitivity", None, QUESTIONS, "Which inputs the loss reacts to most.")
-    ] = False,
-    check: Annotated[bool, _option("--check", None, STEP, "Put numeric gradients beside the exact ones.")] = False,
-    training: Annotated[
-        bool, _option("--training", None, STEP, "With dropout, and batch statistics, as in training.")
-    ] = False,
-    optimizer: Annotated[
-        str | None, _option("--optimizer", "NAME", STEP, "sgd, adam, ...; default that of the run, at its first step.")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, _option("--learning-rate", "RATE", STEP, "Default that with which the run began.")
-    ] = None,
-    html: Annotated[str | None, _option("--html", "FILE", OUTPUT, "Write one HTML page instead.")] = None,
-    latex: Annotated[
-        str | None, _option("--latex", "FILE", OUTPUT, "Write the formulas with their numbers; for small networks.")
-    ] = None,
-    json: Annotated[bool, _option("--json", None, OUTPUT, "Print one JSON document and nothing else.")] = False,
+    model: Model,
+    data: Data,
+    row: Row = None,
+    rows: Rows = None,
+    path: Path = None,
+    examples: Examples = None,
+    gradient_of: GradientOf = None,
+    sensitivity: Sensitivity = False,
+    check: Check = False,
+    training: Training = False,
+    optimizer: OptimizerName = None,
+    learning_rate: LearningRate = None,
+    html: Html = None,
+    latex: Latex = None,
+    json: Json = False,
 ) -> None:
     """Take one training step apart: forward, loss, backpropagation, update.
 
