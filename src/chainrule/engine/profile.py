@@ -64,7 +64,7 @@ class Profile:
 
     kernels: tuple[KernelTime, ...]
     threads: int
-    peak: float  # floating-point operations a second, of all threads
+    peak: float  # floating-point operations a second, of all threads, in the type that most is computed in
 
     @property
     def seconds(self) -> float:
@@ -118,16 +118,13 @@ def profile(
             count += 1
         passed = time.perf_counter() - began
         best = np.minimum(best, times / max(1, times.sum()) * passed / count)
-    peak = peak_flops(target, _widest(graph)) * threads
-    phases = _phases(graph)
-    return Profile(
-        tuple(
-            _row(call.kernel, call.function, phases, seconds, peak)
-            for call, seconds in zip(calls, best.tolist(), strict=True)
-        ),
-        threads,
-        peak,
-    )
+    phases, rows, work = _phases(graph), [], {float32: 0, float64: 0}
+    for call, seconds in zip(calls, best.tolist(), strict=True):
+        dtype = _computes_in(call.kernel)
+        rows.append(_row(call.kernel, call.function, phases, seconds, peak_flops(target, dtype) * threads))
+        work[dtype] += rows[-1].flops
+    most = max(work, key=lambda dtype: work[dtype])
+    return Profile(tuple(rows), threads, peak_flops(target, most) * threads)
 
 
 def _row(kernel: Kernel, function: str, phases: dict[Node, str], seconds: float, peak: float) -> KernelTime:
@@ -171,8 +168,10 @@ def _phases(graph: Graph) -> dict[Node, str]:
     return phases
 
 
-def _widest(graph: Graph) -> DType:
-    return float64 if any(node.dtype == float64 and node.size > 1 for node in graph.nodes) else float32
+def _computes_in(kernel: Kernel) -> DType:
+    """The type whose peak is a kernel's: double precision if that is what it stores."""
+    own = {store.node.dtype for store in kernel.stores} if isinstance(kernel, Loop) else {kernel.node.dtype}
+    return float64 if float64 in own else float32
 
 
 # --- The peak ----------------------------------------------------------------------------------------------------

@@ -108,10 +108,9 @@ class Measurement:
             for parameter, gradient in gradients.items():
                 layer = label_of(self.net, names.get(parameter, parameter.name).rpartition(".")[0])
                 self._measure_gradient(layer, gradient)
-                limit = None if self.sample is None else 4 * self.sample
                 # A copy: the parameter itself may then be overwritten in place.
-                kept = apply(Op.CONCAT, spread(Tensor(parameter.node), limit), axis=0) if parameter.shape else None
-                self._before[parameter] = layer, Tensor(parameter.node) if kept is None else kept
+                before = spread(Tensor(parameter.node), self.sample)
+                self._before[parameter] = layer, apply(Op.CONCAT, before, axis=0) if parameter.shape else before
 
     def _measure_output(self, layer: str, module: Module, output: Tensor) -> None:
         some = spread(output, self.sample)
@@ -140,9 +139,8 @@ class Measurement:
     def after_update(self) -> tuple[Tensor, ...]:
         """Measure how far the parameters moved. Returns all that was measured: numbers, samples, and shares in bins."""
         with no_grad():
-            limit = None if self.sample is None else 4 * self.sample
             for parameter, (layer, before) in self._before.items():
-                after = spread(Tensor(parameter.node), limit)
+                after = spread(Tensor(parameter.node), self.sample)
                 factor = parameter.size / max(1, after.size)
                 for name, value in (("update_square", after - before), ("weight_square", before)):
                     wide = cast(value, float64)

@@ -35,10 +35,13 @@ class Reader:
         samples = measurement.samples.known
         self.learners = list(dict.fromkeys(quantity.layer for quantity in samples))
         places = {layer: place for place, layer in enumerate(self.learners)}
-        self._layer_of = np.repeat([places[q.layer] for q in samples], [q.count for q in samples]).astype(np.int64)
-        self._last = np.zeros((WINDOW, len(self._layer_of)))
-        self._sum, self._square = np.zeros((2, len(self._layer_of)))
-        self._read = 0
+        layer_of = np.repeat([places[q.layer] for q in samples], [q.count for q in samples]).astype(np.int64)
+        self._order = np.argsort(layer_of, kind="stable")  # the elements of a layer side by side
+        self._starts = np.searchsorted(layer_of[self._order], np.arange(len(self.learners)))
+        # The window that was full before, and the one that fills: each sum over the last steps is a part of both.
+        self._before, self._now = np.zeros((2, WINDOW, len(layer_of)))
+        self._earlier = self._filled = 0  # steps before the window that fills, and in it
+        self._waiting: list[Array] = []  # the ratios of the last steps, which are not yet formed
 
     def read(self, arrays: Sequence[Array], step: int, epoch: int, loss: float) -> Reading:
         """What was measured in one step, ready to be named.
@@ -51,24 +54,35 @@ class Reader:
             Which step it was, from 1, and its loss.
         """
         numbers, samples, shares = arrays
-        return Reading(self, numbers.copy(), shares.copy(), self._ratios(samples), step, epoch, loss)
+        np.take(samples, self._order, out=self._now[self._filled])
+        self._filled += 1
+        self._waiting.append(np.full(len(self.learners), math.nan))
+        reading = Reading(self, numbers.copy(), shares.copy(), self._waiting[-1], step, epoch, loss)
+        if self._filled == WINDOW:
+            self.tell()
+            self._before, self._now = self._now, self._before
+            self._earlier, self._filled = self._earlier + WINDOW, 0
+        return reading
 
-    def _ratios(self, sample: Array) -> Array:
-        """Signal to noise of the last gradients with this one.
-
-        Sums are carried from step to step, and formed anew once in a window, so that no rounding error stays in them.
-        """
-        place = self._read % WINDOW
-        old = self._last[place]
+    def tell(self) -> None:
+        """Form the ratios that wait: together, because that takes hardly longer than for one step."""
+        first, last = self._filled - len(self._waiting), self._filled
+        if first == last:
+            return
         with np.errstate(all="ignore"):  # a gradient may be infinite
-            self._sum += sample - old
-            self._square += sample * sample - old * old
-            self._last[place] = sample
-            self._read += 1
-            if place == WINDOW - 1:
-                self._sum = self._last.sum(axis=0)
-                self._square = np.einsum("ij,ij->j", self._last, self._last)
-        return signal_to_noise(min(self._read, WINDOW), self._sum, self._square, self._layer_of, len(self.learners))
+            total, square = (
+                np.cumsum(new[:last], axis=0)[first:] + _sums_to_the_end(old)[first + 1 : last + 1]
+                for old, new in ((self._before, self._now), (self._before**2, self._now**2))
+            )
+        counts = np.minimum(self._earlier + np.arange(first + 1, last + 1), WINDOW)
+        for ratios, found in zip(self._waiting, signal_to_noise(counts, total, square, self._starts), strict=True):
+            ratios[:] = found
+        self._waiting = []
+
+
+def _sums_to_the_end(rows: Array) -> Array:
+    """For each row the sum of it and all after it, and a last row of zeros."""
+    return np.concatenate([np.cumsum(rows[::-1], axis=0)[::-1], np.zeros_like(rows[:1])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ class Reading:
     def glance(self) -> Glance:
         """The same with names."""
         reader, rate = self.reader, math.nan
+        reader.tell()
         layers: dict[str, dict[str, float]] = {}
         squares: dict[str, dict[str, float]] = {}
         for quantity, value in zip(reader.numbers, self.numbers.tolist(), strict=True):
@@ -136,33 +151,37 @@ def _histograms(quantities: Sequence[Quantity], shares: Array) -> dict[str, dict
     return histograms
 
 
-def signal_to_noise(count: int, total: Array, square: Array, layer_of: Array, layers: int) -> Array:
-    """The size of what gradients have in common beside the size of what they have not, for each layer.
+def signal_to_noise(counts: Array, total: Array, square: Array, starts: Array) -> Array:
+    """The size of what gradients have in common beside the size of what they have not, for some steps and each layer.
 
     With mean m and variance v (over the gradients, unbiased) of each element, |m|² exceeds the true signal by v / n on
     average; that is taken off: sqrt(max(0, sum(m² - v / n)) / sum(v)).
 
     Parameters
     ----------
-    count, total, square
-        How many gradients, and of each element their sum and the sum of their squares.
-    layer_of
-        For each element the number of its layer, below `layers`.
+    counts
+        How many gradients, of shape (steps,).
+    total, square
+        Of each element their sum and the sum of their squares, of shape (steps, elements).
+    starts
+        The first element of each layer.
 
     Returns
     -------
     ndarray
-        0 where it is nothing but noise, infinite (but for rounding) where gradients are equal; NaN for fewer than two.
+        Of shape (steps, layers): 0 where it is nothing but noise, infinite (but for rounding) where gradients are
+        equal; NaN for fewer than two.
 
     Examples
     --------
     >>> gradients = np.array([[1.0, 2.0], [3.0, 2.0]])
-    >>> signal_to_noise(2, gradients.sum(axis=0), (gradients**2).sum(axis=0), np.array([0, 0]), 1).round(3).tolist()
-    [1.871]
+    >>> total, square = gradients.sum(axis=0, keepdims=True), (gradients**2).sum(axis=0, keepdims=True)
+    >>> signal_to_noise(np.array([2]), total, square, np.array([0])).round(3).tolist()
+    [[1.871]]
     """
-    if count < 2:
-        return np.full(layers, math.nan)
+    n = counts[:, None].astype(np.float64)
     with np.errstate(all="ignore"):  # gradients that are not finite give NaN, equal ones infinity
-        centre = np.bincount(layer_of, total * total, layers) / count  # n · sum(m²)
-        noise = np.maximum(np.bincount(layer_of, square, layers) - centre, 0.0) / (count - 1)  # sum(v)
-        return np.sqrt(np.maximum(centre / count - noise / count, 0.0) / noise)
+        centre = np.add.reduceat(total * total, starts, axis=1) / n  # n · sum(m²)
+        noise = np.maximum(np.add.reduceat(square, starts, axis=1) - centre, 0.0) / (n - 1)  # sum(v)
+        ratios = np.sqrt(np.maximum(centre / n - noise / n, 0.0) / noise)
+    return np.where(n < 2, math.nan, ratios)
