@@ -247,3 +247,44 @@ def test_a_failed_trace_assigns_nothing() -> None:
     assert state.tolist() == X.tolist()
     state.assign(X + 1)
     assert state.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_signature_that_is_called_all_the_time_is_not_forgotten() -> None:
+    traced: list[tuple[int, ...]] = []
+
+    @cr.compile
+    def f(x):
+        traced.append(x.shape)
+        return x + 1
+
+    often = np.zeros(3, "f")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cr.RecompilationWarning)  # that it is compiled often is what is tested
+        for length in range(10, 10 + 2 * KEPT):
+            f(often)
+            f(often)
+            f(np.zeros(length, "f"))
+    assert traced.count((3,)) == 1
+
+
+def test_a_compiled_function_can_be_differentiated() -> None:
+    """As within a trace, the function itself runs where a gradient is wanted."""
+    w = cr.Parameter(np.arange(4.0, dtype="f"))
+    f = cr.compile(lambda x: cr.sum((w * x) ** 2))
+    x = np.ones(4, "f")
+    f(x)
+    np.testing.assert_array_equal(cr.grad(f)(x), [0.0, 2.0, 8.0, 18.0])
+    np.testing.assert_array_equal(cr.jacobian(cr.compile(lambda x: x * x))(x), 2 * np.eye(4))
+    value, back = cr.vjp(f, x)
+    assert value.item() == 14.0
+    np.testing.assert_array_equal(back(1.0)[0], [0.0, 2.0, 8.0, 18.0])
+
+
+def test_a_call_from_within_a_call_is_refused_and_does_not_hang() -> None:
+    f = cr.compile(lambda x: x + 1)
+    x = np.zeros(3, "f")
+    f(x)
+    run = f.program(x).ready()
+    with run.lock, pytest.raises(cr.ChainruleError, match="signal handler"):
+        f(x)
+    np.testing.assert_array_equal(f(x), x + 1)

@@ -96,3 +96,9 @@ def test_parts_of_padded_and_concatenated_arrays_are_written_in_their_places() -
     compiled(lambda x: cr.pad(cr.exp(x), [(1, 2), (0, 3)], value=7.0), X)
     compiled(lambda x: cr.concat([x, x[:0], cr.exp(x), x[2:5]], axis=0), X)
     compiled(lambda x: cr.concat([cr.concat([x, x], axis=1), cr.concat([x, x * 2], axis=1)], axis=0), X)
+
+
+def test_an_index_into_a_product_is_looked_up_in_the_whole_product() -> None:
+    """Also in one of a single element, which is all there is at its place."""
+    compiled(lambda x, w: (x @ w, cr.take(x @ w, cr.asarray([-1]), axis=0)), X[:1, :1], np.ones((1, 1), "f"))
+    compiled(lambda x, w: (x @ w, cr.take(x @ w, cr.asarray([2, 0, 1]), axis=0) + 1), X[:3], W)

@@ -103,3 +103,22 @@ def test_a_program_that_cannot_fit_is_refused_before_it_starts_and_says_why() ->
     huge = Program(trace(lambda x: cr.sum(cr.cumulative_sum(cr.broadcast_to(x, (2**42,)))), np.zeros(1, "f")))
     with pytest.raises(cr.ChainruleError, match=r"needs .* of memory.*cumsum"):
         huge(np.zeros(1, "f"))
+
+
+def test_a_state_that_needs_a_copy_does_not_cost_the_others_theirs() -> None:
+    """Where the old value of one state is met after the new one, the rest are written in place all the same."""
+    rng = np.random.default_rng(0)
+    v, w = (cr.Parameter(rng.standard_normal((50, 50)).astype("f"), name) for name in "vw")
+    e = cr.State(rng.standard_normal((30, 30)).astype("f"), "e")
+
+    def step(x):
+        gradients = cr.backpropagate(cr.mean((x @ w @ v) ** 2))
+        v.assign(v - 0.1 * gradients[v])
+        w.assign(w - 0.1 * gradients[w])
+        old = e * 1
+        new = old / 2
+        e.assign(new @ new.mT)
+        return cr.sum(e @ old)
+
+    made = program(step, rng.standard_normal((8, 50)).astype("f"))
+    assert [node.shape for node, _ in made.plan.copies] == [(30, 30)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from chainrule.engine.context import modes, trace_under_way
+from chainrule.engine.context import differentiating, modes, trace_under_way
 from chainrule.engine.dtypes import DTYPES, adopted
 from chainrule.engine.result import Result
 from chainrule.engine.state import State
@@ -99,13 +99,14 @@ class Compiled(Generic[R]):
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *arguments: Any, **named: Any) -> R:
-        if trace_under_way.get() is not None:
+        if trace_under_way.get() is not None or differentiating.get():
             return self._function(*arguments, **named)
         given: list[Array] = []
         key = None if named else _quick_key(arguments, given)
         if key in self._quick:
             version, run = self._quick[key]
             if version.still_holds():
+                version.used = True
                 found: R = version.returns(run.on(given))
                 return found
         version, leaves = self._version(arguments, named)
@@ -133,9 +134,21 @@ class Compiled(Generic[R]):
         self._warn_if_often(key)
         self._programs.setdefault(key, []).append(version)
         if len(self._programs) > KEPT:
-            self._programs.popitem(last=False)
-            self._quick.clear()
+            self._forget_one()
         return version, leaves
+
+    def _forget_one(self) -> None:
+        """The signature that was used longest ago goes; a quick call only leaves a mark."""
+        for key in [*self._programs][:-1]:
+            if not any(version.used for version in self._programs[key]):
+                break
+            for version in self._programs[key]:
+                version.used = False
+            self._programs.move_to_end(key)
+        else:
+            key = next(iter(self._programs))
+        gone = self._programs.pop(key)
+        self._quick = {quick: found for quick, found in self._quick.items() if found[0] not in gone}
 
     def _compiled(self, structure: Structure, leaves: list[Any]) -> _Version:
         returned: list[Structure] = []
@@ -186,6 +199,7 @@ class _Version:
 
     def __init__(self, program: Program, returned: Structure) -> None:
         self.program, self.returned = program, returned
+        self.used = False  # quickly, since one was last forgotten
         self._checked = modes.latest
         self._holds = True
 

@@ -45,6 +45,7 @@ class Changes:
 modes = Changes()  # the mode of a module or parameter; compiled programs then look whether theirs still holds
 places = Changes()  # which array holds the value of a state; programs then look where theirs are
 recording: ContextVar[bool] = ContextVar("recording", default=True)
+differentiating: ContextVar[bool] = ContextVar("differentiating", default=False)
 gradient_of: ContextVar[Node | None] = ContextVar("gradient_of", default=None)
 trace_under_way: ContextVar[StateReader | None] = ContextVar("trace", default=None)
 relied_on: ContextVar[dict[tuple[int, str], Mode] | None] = ContextVar("relied_on", default=None)
@@ -70,12 +71,16 @@ def no_grad() -> Iterator[None]:
 
 @contextmanager
 def remembering() -> Iterator[None]:
-    """Nodes made in this block remember their inputs, also inside `no_grad`: a gradient of them is wanted."""
-    token = recording.set(True)
+    """Nodes made in this block remember their inputs, also inside `no_grad`: a gradient of them is wanted.
+
+    Compiled functions, whose results remember nothing, run as they were written there.
+    """
+    tokens = recording.set(True), differentiating.set(True)
     try:
         yield
     finally:
-        recording.reset(token)
+        recording.reset(tokens[0])
+        differentiating.reset(tokens[1])
 
 
 @contextmanager

@@ -216,6 +216,8 @@ class _Fuser:
                 store = Store(node, here.access(node), self._value(node, here, known))
                 if any(part.access.array in whole for part in parts(store.value) if isinstance(part, Load | Gather)):
                     continue  # it would read what the same loop is about to write
+                if any(part.access.array in there for part in parts(store.value) if isinstance(part, Gather)):
+                    continue  # an index is looked up in a whole array, of which a tile is a part
                 self.made[number] = replace(host, stores=(*host.stores, store))
                 self.maker[node] = number
                 return

@@ -72,25 +72,32 @@ def ordered(kernels: Sequence[Kernel], graph: Graph, results: int, states: Seque
     memory comes early: a weight's gradient as soon as the upstream gradient is there, so that both it and the
     activation can go.
     """
-    before: list[set[int]] = [set() for _ in kernels]
+    firm: list[set[int]] = [set() for _ in kernels]
     makers: dict[Node, list[int]] = {}  # some arrays are filled part by part
     readers: dict[Node, set[int]] = {}
     for number, kernel in enumerate(kernels):
         for node in nodes_made(kernel):
-            before[number] |= set(makers.get(node, ()))
+            firm[number] |= set(makers.get(node, ()))
             makers.setdefault(node, []).append(number)
     for number, kernel in enumerate(kernels):
         for access in accesses(kernel):
-            before[number] |= set(makers.get(access.array, ())) - {number}
+            firm[number] |= set(makers.get(access.array, ())) - {number}
             readers.setdefault(access.array, set()).add(number)
-    firm = [set(each) for each in before]
-    for node, state in zip(graph.outputs[results:], states, strict=True):
-        for number in makers[array_of(node)]:
-            before[number] |= readers.get(state, set()) - {number}
+    late = {state: makers[array_of(node)] for node, state in zip(graph.outputs[results:], states, strict=True)}
     room = _Room(kernels, {*graph.inputs, *map(array_of, graph.outputs)})
-    order = _sorted(before, room) or _sorted(firm, room)
-    assert order is not None, "kernels depend on each other in one direction"
-    return tuple(kernels[number] for number in order)
+    while True:
+        before = [set(each) for each in firm]
+        for state, numbers in late.items():
+            for number in numbers:
+                before[number] |= readers.get(state, set()) - {number}
+        order = _sorted(before, room)
+        stuck = set(range(len(kernels))) - set(order)
+        if not stuck:
+            return tuple(kernels[number] for number in order)
+        # Kernels wait for each other: the states that are written in that circle get no such order.
+        given_up = [state for state, numbers in late.items() if stuck & set(numbers)]
+        assert given_up, "kernels depend on each other in one direction"
+        late = {state: numbers for state, numbers in late.items() if state not in given_up}
 
 
 class _Room:
@@ -114,9 +121,11 @@ class _Room:
         return sum(map(_bytes, last)) - sum(map(_bytes, self.made[number]))
 
 
-def _sorted(before: Sequence[set[int]], room: _Room) -> list[int] | None:
-    """Numbers in an order in which each comes after those before it: what frees much memory first, else lowest first;
-    None if there is none."""
+def _sorted(before: Sequence[set[int]], room: _Room) -> list[int]:
+    """Numbers in an order in which each comes after those before it: what frees much memory first, else lowest first.
+
+    Those that wait for each other in a circle, or for one that does, are missing.
+    """
     after: dict[int, list[int]] = {}
     for number, earlier in enumerate(before):
         for other in earlier - {number}:
@@ -135,7 +144,7 @@ def _sorted(before: Sequence[set[int]], room: _Room) -> list[int] | None:
             missing[later] -= 1
             if not missing[later]:
                 free.append(later)
-    return order if len(order) == len(before) else None
+    return order
 
 
 def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence[Node]) -> Plan:

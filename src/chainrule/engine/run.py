@@ -47,7 +47,7 @@ from chainrule.engine.op import Op
 from chainrule.engine.pace import Pace
 from chainrule.engine.state import State, aligned
 from chainrule.engine.team import Team, team
-from chainrule.errors import ArgumentError, DTypeError, ShapeError
+from chainrule.errors import ArgumentError, ChainruleError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
 Signature = tuple[tuple[Shape, DType], ...]
@@ -69,6 +69,27 @@ class Stop:
     def set(self) -> None:
         """Raise the flag."""
         self.word[0] = 1
+
+
+class _Door:
+    """One thread at a time goes through; a thread that is inside already, in a signal handler, is refused."""
+
+    def __init__(self) -> None:
+        self._lock, self._is_busy = threading.RLock(), False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._is_busy:
+            self._lock.release()
+            raise ChainruleError(
+                "a compiled function was called while the same thread is running it, as from a signal handler: set a "
+                "flag there, and call the function afterwards."
+            )
+        self._is_busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_busy = False
+        self._lock.release()
 
 
 class Run:
@@ -115,7 +136,7 @@ class Run:
         self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
         self.loops: dict[tuple[tuple[str, ...], Results | None], tuple[Native, int]] = {}
         self.batches: list[Array] = []
-        self.lock = threading.Lock()
+        self.lock = _Door()
         _runs.add(self)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
@@ -362,7 +383,7 @@ _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 def _free_locks() -> None:
     """In a child that was forked nobody is left who would release what another thread held."""
     for run in _runs:
-        run.lock = threading.Lock()
+        run.lock = _Door()
 
 
 if hasattr(os, "register_at_fork"):

@@ -51,6 +51,7 @@ class NativeSteps:
         self.kept = _Kept()
         self.learned: dict[Program, list[State]] = {}
         self.looked, self.look_cost = 0.0, 0.0  # when everything learned was last looked at, and seconds that it took
+        self.last_batch: tuple[tuple[Array, ...], Array] | None = None  # the arrays, and the rows of the last step
         self.seconds = 0.0  # a step takes
         self.last = 0  # steps in the longest slice
 
@@ -79,7 +80,8 @@ class NativeSteps:
         if waiting:
             self._slice(arrays, np.stack(waiting), np.array(due))
         if last is not None:
-            self._require_finite(arrays, last)
+            self.last_batch = arrays, last
+            self._require_finite(arrays, last, everything=self.trainer.epoch + 1 >= self.trainer.epochs)
         if waiting:
             yield
 
@@ -119,9 +121,13 @@ class NativeSteps:
         results: list[Array] = []
         if len(made):
             program = self._program(arrays, made, bool(watched.all()))
-            self.kept.before(program, batches, made)
+            if not self.kept.before(program):
+                self._go_back(arrays)
+                self.kept.take(program)
+            self.kept.note(self.trainer.epoch, batches, made)
             began = time.perf_counter()
             results = self._loop(program, arrays, made, watched)
+            self.kept.remember(program)
             self.seconds, self.last = (time.perf_counter() - began) / len(made), max(self.last, len(made))
             if not np.isfinite(results[0]).all():
                 self._go_back(arrays, uncounted=len(made))
@@ -138,6 +144,7 @@ class NativeSteps:
                 self._count(arrays, chosen, found, bool(is_watched))
         if is_bad:
             self.kept.take(program)
+            self.kept.remember(program)
 
     def _loop(self, program: Program, arrays: tuple[Array, ...], rows: Array, watched: Array) -> list[Array]:
         """The steps in one native call, the watched among them made by the program that looks into itself."""
@@ -179,19 +186,22 @@ class NativeSteps:
             self.learned[program] = [state for state in program.traced.writes if state not in own]
         return self.learned[program]
 
-    def _require_finite(self, arrays: tuple[Array, ...], chosen: Array) -> None:
+    def finish(self) -> None:
+        """After the last step of a run, that may have come early: is everything a number?"""
+        if self.last_batch is not None:
+            self._require_finite(*self.last_batch, everything=True)
+
+    def _require_finite(self, arrays: tuple[Array, ...], chosen: Array, *, everything: bool) -> None:
         """At the end of an epoch, before anybody uses the parameters: are they numbers?
 
-        What the optimizer remembers is looked at too in the last epoch, and where that costs little beside the steps.
+        `everything`: also what the optimizer remembers, at which else is looked where that costs little.
         """
         learned, began = self._learned_by(self._program(arrays, chosen[None])), time.perf_counter()
-        is_last = self.trainer.epoch + 1 >= self.trainer.epochs
-        if is_last or began - self.looked > self.look_cost / _SHARE:
-            is_sound = _is_sound(learned)
+        everything = everything or began - self.looked > self.look_cost / _SHARE
+        is_sound = _is_sound(state for state in learned if everything or isinstance(state, Parameter))
+        if everything:
             self.looked = time.perf_counter()
             self.look_cost = self.looked - began
-        else:
-            is_sound = _is_sound(state for state in learned if isinstance(state, Parameter))
         if not is_sound:
             self._go_back(arrays)
 
@@ -200,15 +210,15 @@ class NativeSteps:
 
         The last `uncounted` of them are left to be made. A bad one ends the run, or is left out.
         """
-        trainer, batches = self.trainer, self.trainer.part.batches
+        trainer, now = self.trainer, (self.trainer.epoch, self.trainer.part.batches)
         if not self.kept.restore():
             raise trainer.failure(BAD)
-        since = [step for slice_ in self.kept.since for step in zip(*slice_, strict=True)]
-        for batch, chosen in since[: len(since) - uncounted]:
+        since = [(epoch, *step) for epoch, *slice_ in self.kept.since for step in zip(*slice_, strict=True)]
+        for epoch, batch, chosen in since[: len(since) - uncounted]:
             if self._carefully(arrays, chosen, False) is None:
-                trainer.part.batches = int(batch)
+                trainer.epoch, trainer.part.batches = epoch, int(batch)
                 self._went_wrong(arrays, chosen)
-                trainer.part.batches = batches
+                trainer.epoch, trainer.part.batches = now
 
     def _carefully(self, arrays: tuple[Array, ...], chosen: Array, watched: bool) -> list[Array] | None:
         """One step alone: its results, or None, and nothing changed, if something became infinite or NaN."""
@@ -236,34 +246,49 @@ def _is_finite(array: Array) -> bool:
 
 
 class _Kept:
-    """The states as they were, and the steps made since: their numbers in the epoch and their rows, by slices."""
+    """The states as they were, and the steps made since, by slices: their epoch, their numbers in it, their rows."""
 
     def __init__(self) -> None:
         self.states: list[tuple[State, Array]] = []
-        self.since: list[tuple[Array, Array]] = []
+        self.since: list[tuple[int, Array, Array]] = []
+        self.left: list[tuple[State, Array]] = []  # the array of each state after the last slice
         self.cost = 0.0  # seconds that keeping them took
         self.at = 0.0
 
-    def before(self, program: Program, batches: Array, rows: Array) -> None:
-        """Note that a slice is about to be made; keep the states anew where that costs little beside the steps."""
-        if not self.states or time.perf_counter() - self.at > self.cost / _SHARE:
-            self.take(program)
-        self.since.append((batches, rows))
+    def before(self, program: Program) -> bool:
+        """Keep the states anew where that costs little beside the steps, and where somebody else has assigned one.
+
+        Returns False if they became infinite or NaN in the steps since they were last kept.
+        """
+        moved = any(state.look() is not array for state, array in self.left)
+        if not self.states or moved or time.perf_counter() - self.at > self.cost / _SHARE:
+            return self.take(program) or moved or not self.states or not self.since
+        return True
+
+    def note(self, epoch: int, batches: Array, rows: Array) -> None:
+        """A slice is about to be made."""
+        self.since.append((epoch, batches, rows))
+
+    def remember(self, program: Program) -> None:
+        """A slice was made: which arrays hold the states now."""
+        self.left = [(state, state.look()) for state in program.traced.writes]
 
     def forget(self) -> None:
         """Keep nothing."""
         self.states, self.since = [], []
 
-    def take(self, program: Program) -> None:
-        """Keep the states that the program assigns, unless they are not sound any more or too large."""
+    def take(self, program: Program) -> bool:
+        """Keep the states that the program assigns, unless they are too large, or not sound any more (False then)."""
         began = time.perf_counter()
         written = program.traced.writes
-        if sum(state.look().nbytes for state in written) <= _LARGEST and _is_sound(written):
+        is_sound = _is_sound(written)
+        if sum(state.look().nbytes for state in written) <= _LARGEST and is_sound:
             room = dict(self.states)
             self.states = [(state, _copied(state.look(), room.get(state))) for state in written]
             self.since = []
         self.at = time.perf_counter()
         self.cost = self.at - began
+        return is_sound
 
     def restore(self) -> bool:
         """Put the kept states back; False if there are none."""

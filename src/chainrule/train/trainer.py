@@ -194,6 +194,8 @@ class Trainer:
                 self.tell("on_train_begin")
                 while self.epoch < self.epochs and not self._reason and not self.interrupted:
                     self._one_epoch()
+                if self._native is not None:
+                    self._native.finish()
                 self.history.stopped = "interrupted" if self.interrupted else self._reason or "epochs"
                 self.tell("on_last_step")
             except BaseException:
