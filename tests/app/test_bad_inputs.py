@@ -7,6 +7,8 @@ import errno
 import gzip
 import json
 import os
+import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ import polars as pl
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+
+from chainrule.app.cli import screen
 
 GOOD_ROWS = "".join(f"{n * 37 % 101},{n % 7},{'yes' if n % 3 else 'no'}\n" for n in range(1, 41))
 GOOD = "size,weight,late\n" + GOOD_ROWS
@@ -315,6 +319,136 @@ def test_a_table_model_does_not_take_images(chainrule, iris_run: Path, shapes: P
     ran = chainrule("predict", iris_run, shapes)
     assert ran.status == 2
     assert "trained on a table" in one_sentence(ran.err)
+
+
+# --- Files that are read and written ------------------------------------------------------------------------------
+
+OVER: dict[str, tuple[tuple[str, ...], str]] = {
+    "a page over the data": (("explain", "run", "d.csv", "--html", "d.csv"), "--html d.csv would overwrite the data"),
+    "by another name": (("explain", "run", "d.csv", "--html", "run/../d.csv"), "would overwrite the data"),
+    "through a link": (("explain", "run", "d.csv", "--latex", "link.csv"), "--latex link.csv would overwrite the data"),
+    "a page over the model": (
+        ("explain", "run", "d.csv", "--html", "run/model.safetensors"),
+        "--html run/model.safetensors would overwrite a file of the run",
+    ),
+    "formulas over the model that was named": (
+        ("explain", "run/model.safetensors", "d.csv", "--latex", "run/model.safetensors"),
+        "would overwrite a file of the run",
+    ),
+    "a page over the flags": (("explain", "run", "d.csv", "--html", "run/run.json"), "would overwrite a file"),
+    "a page and formulas in one": (
+        ("explain", "run", "d.csv", "--html", "a.x", "--latex", "./a.x"),
+        "--html and --latex both name a.x",
+    ),
+    "findings over the history": (("diagnose", "run", "--html", "run/history.jsonl"), "would overwrite a file"),
+    "findings over the data of the run": (("diagnose", "run", "--html", "d.csv"), "would overwrite the data"),
+    "findings over other data": (("diagnose", "run", "link.csv", "--html", "d.csv"), "would overwrite the data"),
+    "answers over the data": (("predict", "run", "d.csv", "--output", "d.csv"), "--output d.csv would overwrite"),
+    "answers over the report": (("predict", "run", "d.csv", "--output", "run/report.html"), "would overwrite a file"),
+    "a run over its data": (
+        ("train", "run/history.jsonl", "--target", "loss", "--output", "run"),
+        "--output run/history.jsonl would overwrite the data",
+    ),
+}
+
+
+@pytest.fixture
+def own_run(chainrule, iris_run: Path, tmp_path: Path) -> Path:
+    """A run and its data d.csv, both in the folder where commands run, and a link to the data."""
+    assert chainrule("datasets", "fetch", "iris").status == 0
+    (tmp_path / "iris.csv").rename(tmp_path / "d.csv")
+    (tmp_path / "link.csv").symlink_to("d.csv")
+    shutil.copytree(iris_run, tmp_path / "run")
+    document = json.loads((iris_run / "run.json").read_text())
+    document["flags"] |= {"data": str(tmp_path / "d.csv"), "target": "species"}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("name", OVER)
+def test_nothing_is_written_over_what_is_read(name: str, chainrule, own_run: Path) -> None:
+    command, words = OVER[name]
+    before = contents(own_run)
+    ran = chainrule(*command)
+    assert (ran.status, ran.out) == (2, "")
+    assert words in one_sentence(ran.err)
+    assert contents(own_run) == before
+
+
+def test_answers_are_not_written_over_an_image(chainrule, shapes: Path, tmp_path: Path) -> None:
+    shutil.copytree(shapes, tmp_path / "shapes")
+    assert chainrule("train", "shapes", "--epochs", "1", "--quiet", "--output", "run").status == 0
+    before = contents(tmp_path)
+    for command, file in (("predict", "--output"), ("explain", "--html"), ("diagnose", "--html")):
+        ran = chainrule(command, "run", "shapes", file, "shapes/left/00.png")
+        assert (ran.status, ran.out) == (2, "")
+        assert f"{file} shapes/left/00.png would overwrite the data" in one_sentence(ran.err)
+    assert contents(tmp_path) == before
+    assert chainrule("predict", "run", ".", "--output", "answers.csv").status == 0
+    assert chainrule("predict", "run", ".", "--output", "answers.csv").status == 0
+
+
+def test_a_file_may_be_written_again_and_be_no_file(chainrule, own_run: Path) -> None:
+    for output in ("a.html", "a.html", "/dev/null"):
+        assert chainrule("explain", "run", "d.csv", "--html", output).status == 0
+    before = contents(own_run)
+    assert chainrule("explain", "run", "d.csv", "--html", "/dev/null", "--latex", "/dev/null").status in (0, 2)
+    assert contents(own_run) == before
+
+
+def test_formulas_that_are_too_large_name_the_flag_and_leave_no_page(chainrule, own_run: Path) -> None:
+    ran = chainrule("explain", "run", "d.csv", "--rows", "0:40", "--html", "a.html", "--latex", "a.tex")
+    assert (ran.status, ran.out) == (2, "")
+    assert "--latex is for small networks" in one_sentence(ran.err)
+    assert "Use --html FILE, or explain fewer rows." in ran.err
+    assert "to_html" not in ran.err
+    assert not (own_run / "a.html").exists()
+
+
+# --- Names that would do something to the terminal ----------------------------------------------------------------
+
+EVIL = "\x1b[31mev\x9bil\x7f\u202e"
+HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+
+
+def test_control_characters_in_names_never_reach_the_terminal(chainrule, tmp_path: Path, monkeypatch) -> None:
+    rows = "".join(f"{n * 37 % 101},{n * 37 % 101},{'xy'[n % 2]}{EVIL},{'pq'[n % 3 > 0]}{EVIL}\n" for n in range(60))
+    (tmp_path / f"d{EVIL}.csv").write_text(f"a{EVIL},b{EVIL},c{EVIL},t{EVIL}\n{rows}")
+    data, run = f"d{EVIL}.csv", f"run{EVIL}"
+    screen.console()  # made before standard output says that it is a terminal: without colours, which are escapes too
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    commands: list[tuple[str, ...]] = [
+        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4"),
+        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--quiet"),
+        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--json"),
+        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--repair"),
+        *((name, run, *more) for name, *more in (("diagnose",), ("diagnose", "--json"), ("diagnose", data))),
+        *((name, run, data, *more) for name, *more in (("evaluate",), ("predict",), ("predict", "--json"))),
+        ("explain", run, data),
+        ("explain", run, data, "--rows", "0:4"),
+        ("explain", run, data, "--json"),
+        ("explain", run, data, "--sensitivity"),
+        ("explain", run, data, "--path", "0.weight", "0,0"),
+        ("explain", run, data, "--examples", "0.weight", "0,0"),
+        ("explain", run, data, "--html", f"{EVIL}.html"),
+    ]
+    mistakes = [("train", data, "--target", EVIL), ("train", EVIL), (EVIL,), ("train", f"--{EVIL}")]
+    for command in [*commands, *mistakes]:
+        ran = chainrule(*command)
+        assert ran.status == (2 if command in mistakes else 0), command
+        assert ran.out or ran.err
+        assert HARMFUL.findall(ran.out + ran.err) == [], command
+    assert json.loads(chainrule("predict", run, data, "--json").out)["predictions"][0]["prediction"][1:] == EVIL
+
+
+def test_a_program_that_reads_the_answers_gets_names_as_they_are(chainrule, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(GOOD.replace("yes", f"yes{EVIL}"))
+    assert chainrule("train", "d.csv", "--target", "late", "--epochs", "1", "--output", "run").status == 0
+    assert f"probability_yes{EVIL}" in chainrule("predict", "run", "d.csv").out
 
 
 # --- Disks -------------------------------------------------------------------------------------------------------

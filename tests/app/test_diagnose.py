@@ -154,6 +154,18 @@ def gone(run: Path) -> None:
     (run / "run.json").write_text(json.dumps(text))
 
 
+def with_flags(run: Path, stopped: object = "epochs", **changes: object) -> None:
+    """Other values in run.json; `1e999` stands in it as text does, for what JSON has no word for."""
+    document = json.loads((run / "run.json").read_text())
+    document["flags"] |= changes
+    document["stopped"] = stopped
+    (run / "run.json").write_text(json.dumps(document).replace('"1e999"', "1e999"))
+
+
+def flagged(**changes: object):
+    return lambda run: with_flags(run, **changes)
+
+
 BAD = {
     "no model": (spoiled("model.safetensors", None), ("has no model.safetensors",)),
     "no history": (spoiled("history.jsonl", None), ("has no history.jsonl", "finished run")),
@@ -165,6 +177,37 @@ BAD = {
         spoiled("run.json", '{"flags": {"data": "iris", "epochs": "many"}, "stopped": ""}'),
         ("run.json is damaged",),
     ),
+    "ignored columns that are no list": (
+        flagged(ignore="a"),
+        ('run.json is damaged: the flag "ignore" must be a list',),
+    ),
+    "ignored columns that are numbers": (flagged(ignore=[3]), ('the flag "ignore" must be text',)),
+    "an end that is a number": (flagged(stopped=3), ('run.json is damaged: "stopped" must be text, but is 3',)),
+    "epochs without end": (flagged(epochs="1e999"), ('the flag "epochs" must be a whole number',)),
+    "epochs below 1": (flagged(epochs=0), ("run.json is damaged: --epochs", "from 1")),
+    "a rate without end": (flagged(learning_rate="1e999"), ('the flag "learning_rate" must be a finite number',)),
+    "a rate of very many digits": (flagged(learning_rate=10**400), ('the flag "learning_rate" must be',)),
+    "a seed that is true": (flagged(seed=True), ('the flag "seed" must be a whole number',)),
+    "widths that are text": (flagged(hidden="64"), ('the flag "hidden" must be a list',)),
+    "data that are a number": (flagged(data=3), ('the flag "data" must be text',)),
+    "a flag that is not known": (flagged(speed=3), ("run.json is damaged", 'does not know the flag "speed"')),
+    "a target that is an input": (
+        flagged(target="petal_width_cm"),
+        ('run.json has the target "petal_width_cm"', 'learned "species"'),
+    ),
+    "a target that is ignored": (flagged(ignore=["species"]), ("run.json does not fit iris", "--ignore")),
+    "a loss of another task": (flagged(loss="huber"), ("run.json does not fit iris", "huber")),
+    "an epoch without a loss": (spoiled("history.jsonl", '{"epoch": 1}'), ("history.jsonl, line 1", 'no "loss"')),
+    "a loss without an epoch": (
+        spoiled("history.jsonl", '{"epoch": 1, "loss": 1}\n{"loss": 1}'),
+        ("history.jsonl, line 2", 'no "epoch"'),
+    ),
+    "an epoch that is none": (spoiled("history.jsonl", '{"epoch": null, "loss": 1}'), ("line 1", '"epoch" must be')),
+    "a loss of very many digits": (
+        spoiled("history.jsonl", f'{{"epoch": 1, "loss": {10**400}}}'),
+        ("history.jsonl, line 1", "object of numbers"),
+    ),
+    "a history without a floor": (spoiled("history.jsonl", "[" * 200_000), ("history.jsonl, line 1", "not JSON")),
     "data that are gone": (gone, ("/nowhere/iris.csv", "If it moved, name it")),
 }
 
@@ -180,6 +223,40 @@ def test_a_bad_run_ends_in_one_sentence(name: str, chainrule, fast: Path, tmp_pa
     assert ran.err.count("\n") == 1
     for word in words:
         assert word in ran.err
+    assert "Error(" not in ran.err
+
+
+ODD = {
+    "no rate": '{"epoch": 1, "loss": 0.5}\n',
+    "no finite loss": '{"epoch": 1, "loss": null}\n',
+    "nothing finite": '{"epoch": 1, "loss": null, "learning_rate": null, "steps": null, "seconds": null}\n' * 4,
+    "no steps": '{"epoch": 1, "loss": 0.5, "learning_rate": 3.0, "steps": 0}\n' * 4,
+    "steps without end": '{"epoch": 1, "loss": 0.5, "learning_rate": 1e999, "steps": 1e999}\n' * 4,
+    "figures that come and go": '{"epoch": 1, "loss": 0.5, "validation_loss": 1}\n{"epoch": 2, "loss": 0.4}\n' * 4,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("data", [(), ("iris",)])
+def test_a_history_that_lacks_figures_is_judged_by_the_others(name, data, chainrule, fast: Path, tmp_path) -> None:
+    shutil.copytree(fast, tmp_path / "run")
+    (tmp_path / "run" / "history.jsonl").write_text(ODD[name])
+    ran = chainrule("diagnose", "run", *data, "--json")
+    assert (ran.status, ran.err) == (0, "")
+    rules = [each["rule"] for each in json.loads(ran.out)["findings"]]
+    assert ("loss-not-finite" in rules) == ("finite" in name)
+
+
+def test_without_an_epoch_there_is_no_run_to_judge(chainrule, good: Path, tmp_path: Path) -> None:
+    shutil.copytree(good, tmp_path / "run")
+    (tmp_path / "run" / "history.jsonl").write_text("")
+    ran = chainrule("diagnose", "run", "--html", "a.html")
+    assert ran.status == 0
+    assert "history.jsonl has no epoch: there is no run to judge; data and network alone were looked at" in ran.err
+    sentence = "Nothing found in data and network; there is no run to judge."
+    assert ran.out.endswith(f"\n{sentence}\n")
+    assert sentence in (tmp_path / "a.html").read_text()
+    assert "there is no run to judge" in json.loads(chainrule("diagnose", "run", "--json").out)["notes"][0]
 
 
 def test_what_is_no_run_and_data_that_do_not_fit(chainrule, fast: Path, tmp_path: Path) -> None:

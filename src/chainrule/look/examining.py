@@ -48,5 +48,5 @@ def _at_the_rate_of_the_run(run: FinishedRun) -> Optimizer | None:
     """The optimizer, unless its schedule has moved on: the rate at which it ends says nothing about the run."""
     if run.optimizer is None:
         return None
-    began = run.history.epochs[0]["learning_rate"] if run.history.epochs else math.nan
+    began = run.history.epochs[0].get("learning_rate", math.nan) if run.history.epochs else math.nan
     return run.optimizer if run.optimizer.current_learning_rate() == began else None

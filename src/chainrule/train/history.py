@@ -149,15 +149,16 @@ class History:
         Raises
         ------
         DataError
-            If a line is not a JSON object of numbers, with its line number.
+            If a line is not a JSON object of numbers, or no epoch with a loss, with its line number.
         """
         rows: list[Row] = []
+        places: list[str] = []
         watched: list[Glance] = []
         skipped: list[Skipped] = []
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{source}, line {number}: not JSON.") from error
             if isinstance(row, dict) and set(row) == {"watched"}:
                 watched.append(Glance.from_dict(row["watched"], f"{source}, line {number}"))
@@ -165,9 +166,12 @@ class History:
             if isinstance(row, dict) and set(row) == {"skipped"}:
                 skipped.append(_skipped(row["skipped"], f"{source}, line {number}"))
                 continue
-            if not isinstance(row, dict) or not all(isinstance(value, int | float | None) for value in row.values()):
+            if not isinstance(row, dict) or not all(_is_number(value) for value in row.values()):
                 raise DataError(f"{source}, line {number}: expected an object of numbers.")
             rows.append({name: math.nan if value is None else value for name, value in row.items()})
+            places.append(f"{source}, line {number}")
+        for row, place in zip(rows, places, strict=True):
+            _require_epoch(row, place)
         return History(rows, watched=Watched(watched), skipped=skipped)
 
     def __repr__(self) -> str:
@@ -176,6 +180,18 @@ class History:
         last = self.epochs[-1]
         figures = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("epoch", "seconds", "steps"))
         return f"History({len(self)} epochs, stopped by {self.stopped or 'nothing yet'}; last: {figures})"
+
+
+def _require_epoch(row: Row, place: str) -> None:
+    absent = [name for name in ("epoch", "loss") if name not in row]
+    if absent:
+        raise DataError(f'{place}: this is no epoch, as it has no "{absent[0]}".')
+    if not isinstance(row["epoch"], int):
+        raise DataError(f'{place}: "epoch" must be a whole number, but is {row["epoch"]}.')
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _skipped(found: Any, source: str) -> Skipped:

@@ -96,4 +96,4 @@ def fetch(
     output: Annotated[str, typer.Option("--output", help="The folder to write NAME.csv into.", metavar="FOLDER")] = ".",
 ) -> None:
     """Copy a set as a plain CSV file, to open and change it."""
-    print(builtin.fetch(name, output))
+    screen.print_plain(f"{builtin.fetch(name, output)}\n")

@@ -6,6 +6,7 @@ import typer
 
 from chainrule.app.cli import questions, screen, stepping
 from chainrule.app.jobs.explaining import explain_rows
+from chainrule.app.jobs.outputs import spare_inputs
 from chainrule.train.storage import write_atomically
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -83,16 +84,16 @@ def explain(
 
     [bold]chainrule explain runs/people people.csv --rows 0:32 --path 0.weight 3,5[/bold]
     """
+    spare_inputs({"--html": html, "--latex": latex}, data=data, model=model)
     asked = questions.Questions(path, examples, gradient_of, sensitivity)
     found = explain_rows(
         model, data, row or (), rows, optimizer=optimizer, rate=learning_rate, training=training, check=check
     )
     answers = questions.answered(asked, found)
-    written = []
-    for file, text in ((html, stepping.page), (latex, stepping.formulas)):
-        if file is not None:
-            write_atomically(file, text(found, answers).encode(errors="replace"))
-            written.append(file)
+    wanted = ((html, stepping.page), (latex, stepping.formulas))
+    written = {file: text(found, answers) for file, text in wanted if file is not None}
+    for file, content in written.items():  # only when all of them could be made
+        write_atomically(file, content.encode(errors="replace"))
     if json:
         screen.print_json(stepping.document(model, data, found, answers))
         return

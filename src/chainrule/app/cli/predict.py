@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chainrule.app.cli import screen
+from chainrule.app.jobs.outputs import spare_inputs
 from chainrule.app.jobs.runs import open_model
 from chainrule.app.jobs.using import Predictions, predict_rows
 from chainrule.train.storage import write_atomically
@@ -37,6 +38,7 @@ def predict(
 
     [bold]chainrule predict runs/people new.csv --output answers.csv[/bold]
     """
+    spare_inputs({"--output": output}, data=data, model=model)
     found = predict_rows(open_model(model), data)
     if not quiet:
         for note in found.notes:
@@ -48,7 +50,7 @@ def predict(
         return
     text = as_csv(found)
     if output is None:
-        print(text, end="")
+        screen.print_plain(text)
         return
     write_atomically(output, text.encode())
     if not quiet:

@@ -7,10 +7,12 @@ same. Where the output is no terminal, or NO_COLOR is set, it is plain text.
 import functools
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chainrule.app.report.markup import plain
+from chainrule.look.explaining.lines import UNFIT, visible
 
 BLUE, ORANGE, GREY = "#3b82f6", "#f97316", "grey58"
 WIDTH = 80
@@ -19,11 +21,19 @@ FULL, EMPTY = "█", "·"
 
 @functools.cache
 def console(*, error: bool = False) -> Any:
-    """The console of standard output or standard error; 80 columns where there is no terminal to ask."""
+    """The console of standard output or standard error; 80 columns where there is no terminal to ask.
+
+    Names out of the user's data pass through it as text that does nothing: colours are styles, not characters.
+    """
     from rich.console import Console
 
-    found = Console(stderr=error, highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(stderr=error, highlight=False, width=WIDTH, color_system=None)
+    class Harmless(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Any]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+    found = Harmless(stderr=error, highlight=False, soft_wrap=False)
+    return found if found.is_terminal else Harmless(stderr=error, highlight=False, width=WIDTH, color_system=None)
 
 
 def mistake(sentence: str, word: str = "error") -> None:
@@ -103,7 +113,13 @@ def bar(value: float, width: int = 24, low: float = 0.0, high: float = 1.0) -> s
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output and nothing else; what is not finite is null."""
-    print(json.dumps(_finite(value), ensure_ascii=False, indent=2))
+    text = json.dumps(_finite(value), ensure_ascii=False, indent=2)
+    print(UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def print_plain(text: str) -> None:
+    """Text on standard output: as it is where a program reads it, so that a terminal only shows it where one does."""
+    print(visible(text) if sys.stdout.isatty() else text, end="")
 
 
 def _finite(value: Any) -> Any:

@@ -9,8 +9,10 @@ from chainrule.app.cli import screen
 from chainrule.app.cli.questions import Answers
 from chainrule.app.jobs.explaining import Cell, Example, Explained
 from chainrule.app.report.markup import plain, text
+from chainrule.errors import ArgumentError
 from chainrule.look.explaining import page as pages
 from chainrule.look.explaining.figures import place, short, signed
+from chainrule.look.explaining.latex import too_large
 from chainrule.look.explaining.lines import WIDTH, Line, cut, heading, rich_text
 from chainrule.look.explaining.sensitivity import Sensitivity
 from chainrule.look.explaining.terminal import explanation_lines, tensor_line
@@ -220,7 +222,16 @@ def _strongest_page(found: Explained, sensitivity: Sensitivity, row: int) -> str
 
 
 def formulas(found: Explained, answers: Answers) -> str:
-    """The step as LaTeX."""
+    """The step as LaTeX.
+
+    Raises
+    ------
+    ArgumentError
+        If the step does not fit on paper.
+    """
+    large = too_large(found.step)
+    if large:
+        raise ArgumentError(f"--latex is for small networks: {large}. Use --html FILE, or explain fewer rows.")
     return found.step.to_latex()
 
 

@@ -167,7 +167,8 @@ def one_line(finished: Finished) -> None:
     """The result and the folder."""
     outcome = finished.outcome
     value = metric(outcome.main, outcome.network_score.metrics[outcome.main])
-    print(f"{metric_name(outcome.main)} {value} on {outcome.rows['test']:,} rows kept aside; {finished.folder}")
+    where = f"on {outcome.rows['test']:,} rows kept aside; {finished.folder}"
+    screen.print_plain(f"{metric_name(outcome.main)} {value} {where}\n")
 
 
 def document(finished: Finished) -> dict[str, Any]:

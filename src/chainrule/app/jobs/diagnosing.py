@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from chainrule.app.jobs.choices import Choices, decide, optimizer_for
 from chainrule.app.jobs.lesson import Lesson, prepare
-from chainrule.app.jobs.runs import RUN, Run, open_run
+from chainrule.app.jobs.runs import HISTORY, RUN, Run, open_run
 from chainrule.app.jobs.source import open_source
 from chainrule.app.jobs.using import labelled_rows
 from chainrule.data.schema import TableSchema
-from chainrule.errors import DataError
+from chainrule.errors import ArgumentError, DataError, FileFormatError
 from chainrule.look.diagnosis.finding import Findings
 from chainrule.look.examining import examine
 from chainrule.nn.losses import get_loss
@@ -57,8 +57,15 @@ def diagnose_run(path: str, data: str | None = None) -> Diagnosis:
         If the folder holds no run, its data are gone, or other data do not fit its network.
     """
     run = open_run(path)
-    if data is not None:
-        return _on(run, data)
+    found = _on(run, data) if data is not None else _as_it_was(run)
+    if found.epochs:
+        return found
+    note = f"{run.folder / HISTORY} has no epoch: there is no run to judge; data and network alone were looked at."
+    return replace(found, notes=(note, *found.notes))
+
+
+def _as_it_was(run: Run) -> Diagnosis:
+    """The run asked about the rows that it learned from, where its data are as they were."""
     if run.flags is None:
         raise DataError(f"{run.folder} has no {RUN} that says what it learned from: name the data after the folder.")
     try:
@@ -67,12 +74,16 @@ def diagnose_run(path: str, data: str | None = None) -> Diagnosis:
         raise DataError(
             f"the data that {run.folder} learned from cannot be read: {error} If it moved, name it after the folder."
         ) from error
-    lesson = prepare(source, run.flags)
+    try:
+        lesson = prepare(source, run.flags)
+        choices = decide(run.flags, lesson)
+    except ArgumentError as error:
+        raise FileFormatError(f"{run.folder / RUN} does not fit {run.flags.data}: {error}") from error
     if lesson.schema.to_json() != run.model.schema.to_json():
         found = _on(run, run.flags.data)
         note = f"{run.flags.data} is not as it was when the run learned from it: all its rows are looked at."
         return replace(found, notes=(note, *found.notes))
-    findings = diagnose_training(run.model.net, lesson, decide(run.flags, lesson), run.history)
+    findings = diagnose_training(run.model.net, lesson, choices, run.history)
     rows = lesson.rows
     return Diagnosis(findings, run.flags.data, rows["training"], rows["validation"], len(run.history), ())
 

@@ -160,7 +160,7 @@ def _row(row: int, count: int, data: str) -> int:
 
 def _optimizer(model: Model, name: str | None, rate: float | None) -> Optimizer | None:
     """That of the first step of the run, unless another is asked for; None where nothing is known."""
-    known = flags_of_run(model.path.parent)
+    known = flags_of_run(model)
     own = None if known is None else known[0]
     if own is None and name is None and rate is None:
         return None

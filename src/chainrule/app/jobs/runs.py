@@ -9,7 +9,9 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import re
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,31 +130,68 @@ def open_run(path: str) -> Run:
     if not (folder / HISTORY).is_file():
         raise FileFormatError(f"{folder} has no {HISTORY}: it is not the folder of a finished run.")
     history = History.from_jsonl(_text(folder / HISTORY), folder / HISTORY)
-    flags, history.stopped = flags_of_run(folder) or (None, "")
+    flags, history.stopped = flags_of_run(model) or (None, "")
     return Run(folder, model, history, flags)
 
 
-def flags_of_run(folder: Path) -> tuple[Flags, str] | None:
-    """The flags of the run in a folder, and why it ended; None where nothing is written about it.
+def flags_of_run(model: Model) -> tuple[Flags, str] | None:
+    """The flags of the run that a model is of, and why it ended; None where nothing is written about it beside it.
 
     Raises
     ------
     FileFormatError
-        If what is written is damaged.
+        If what is written is damaged, or of another model; the message names the file and the field.
     """
-    file = folder / RUN
+    file = model.path.parent / RUN
     if not file.is_file():
         return None
     try:
         found = json.loads(_text(file))
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in found["flags"].items()
-        }
-        flags = Flags(**given | {"data": str(given["data"])})
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{file} is damaged: it is not JSON.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("flags"), dict) or "stopped" not in found:
+        raise FileFormatError(f'{file} is damaged, or of another program: it must hold "flags" and "stopped".')
+    flags = _flags(found["flags"], file)
+    target = model.schema.target.name if isinstance(model.schema, TableSchema) else None
+    if flags.target is not None and flags.target != target:
+        learned = "classes of images" if target is None else f'"{target}"'
+        raise FileFormatError(f'{file} has the target "{flags.target}", but the model beside it learned {learned}.')
+    return flags, _checked(found["stopped"], str, f'{file} is damaged: "stopped"')
+
+
+def _flags(given: dict[str, Any], file: Path) -> Flags:
+    """The flags in a file, each of its declared type and in its range."""
+    declared = typing.get_type_hints(Flags)
+    unknown = [name for name in given if name not in declared]
+    if unknown or "data" not in given:
+        what = f'does not know the flag "{unknown[0]}"' if unknown else 'needs the flag "data"'
+        raise FileFormatError(f"{file} is damaged, or of another chainrule: this one {what}.")
+    where = f"{file} is damaged: the flag"
+    flags = Flags(**{name: _checked(value, declared[name], f'{where} "{name}"') for name, value in given.items()})
+    try:
         check(flags)
-        return flags, str(found["stopped"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(f"{file} is damaged, or of another chainrule: {error!r}.") from error
+    except ArgumentError as error:
+        raise FileFormatError(f"{file} is damaged: {error}") from error
+    return flags
+
+
+_WORDS = {str: "text", int: "a whole number below 2**63", float: "a finite number"}
+
+
+def _checked(value: Any, wanted: Any, what: str) -> Any:
+    """A value out of a file, of a type as `Flags` declares it; `what` begins the sentence that refuses it."""
+    options = typing.get_args(wanted)
+    if type(None) in options:
+        return None if value is None else _checked(value, options[0], what)
+    if options:
+        if not isinstance(value, list):
+            raise FileFormatError(f"{what} must be a list, but is {json.dumps(value):.40}.")
+        return tuple(_checked(each, options[0], what) for each in value)
+    whole = type(value) is int and abs(value) < 2**63
+    finite = whole or (isinstance(value, float) and math.isfinite(value))
+    if not {str: isinstance(value, str), int: whole, float: finite}[wanted]:
+        raise FileFormatError(f"{what} must be {_WORDS[wanted]}, but is {json.dumps(value):.40}.")
+    return float(value) if wanted is float else value
 
 
 def _text(file: Path) -> str:

@@ -22,8 +22,9 @@ from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.importance import importances
 from chainrule.app.jobs.lesson import Lesson, prepare
 from chainrule.app.jobs.outcome import Outcome, Repaired
+from chainrule.app.jobs.outputs import spare_inputs
 from chainrule.app.jobs.repairing import mend
-from chainrule.app.jobs.runs import REPORT, opened_folder, save_model, save_run
+from chainrule.app.jobs.runs import HISTORY, MODEL, REPORT, RUN, opened_folder, save_model, save_run
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
 from chainrule.look.remedies.loop import Trial
@@ -111,6 +112,9 @@ def train(
         If the data or a flag is wrong, training breaks down, or the folder cannot be written.
     """
     asked.check(flags)
+    if flags.output is not None:
+        for name in (MODEL, HISTORY, RUN, REPORT):
+            spare_inputs({"--output": Path(flags.output) / name}, data=flags.data)
     with opened_folder(flags.output, flags.data) as folder:
         lesson = prepare(open_source(flags.data), flags)
         choices = decide(flags, lesson)

@@ -8,8 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-# Not allowed in XML, or able to reorder the text around them: control characters, lone surrogates, bidi controls.
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+from chainrule.look.explaining.lines import visible
 
 
 def plain(value: object, limit: int = 120) -> str:
@@ -20,7 +19,7 @@ def plain(value: object, limit: int = 120) -> str:
     >>> plain("two\\nlines"), plain("x" * 9, 5), plain("  ")
     ('two lines', 'xxxx…', '(empty)')
     """
-    line = " ".join(_UNFIT.sub("\ufffd", str(value)[: 4 * limit]).split())
+    line = " ".join(visible(str(value)[: 4 * limit]).split())
     if len(line) > limit:
         line = line[: limit - 1] + "…"
     return line or "(empty)"
@@ -51,7 +50,7 @@ def verbatim(lines: Iterable[str], width: int = 160) -> str:
     'a  &lt;b&gt;\\nc'
     """
     cut = (line if len(line) <= width else line[: width - 1] + "…" for line in lines)
-    return "\n".join(html.escape(_UNFIT.sub("\ufffd", line), quote=True) for line in cut)
+    return "\n".join(html.escape(visible(line), quote=True) for line in cut)
 
 
 def file_name(path: object) -> str:

@@ -93,7 +93,9 @@ class Case:
         if self._batch_size is not None:
             return self._batch_size
         steps = self.history.epochs[0].get("steps") if self.history is not None and self.history.epochs else None
-        return max(1, round(self.rows / steps)) if steps else min(32, self.rows)
+        if steps is None or not math.isfinite(steps) or steps <= 0:
+            return min(32, self.rows)
+        return max(1, round(self.rows / steps))
 
     @cached_property
     def finite(self) -> Array:
@@ -286,7 +288,8 @@ class Case:
     @cached_property
     def rate(self) -> float | None:
         """The learning rate with which the run began, where the history tells."""
-        return self.history.epochs[0].get("learning_rate") if self.history is not None and self.history.epochs else None
+        rate = self.history.epochs[0].get("learning_rate") if self.history is not None and self.history.epochs else None
+        return rate if rate is not None and math.isfinite(rate) else None
 
     @cached_property
     def turns(self) -> Array:

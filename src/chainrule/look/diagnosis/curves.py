@@ -57,7 +57,7 @@ def _diverging(case: Case) -> Iterator[Sign]:
 
 
 def _rate(case: Case) -> str:
-    return f": {case.rate / 10:g}" if case.rate is not None and math.isfinite(case.rate) else ""
+    return f": {case.rate / 10:g}" if case.rate is not None else ""
 
 
 def _oscillating(case: Case) -> Iterator[Sign]:

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from chainrule.look.diagnosis.finding import Finding, Findings
 
 HEALTHY = "Nothing found: data, network and training look healthy."
+UNTRAINED = "Nothing found in data and network; there is no run to judge."
 _SIGN = {"error": "✗", "warning": "!", "hint": "·"}
 _STYLE = {"error": "bad", "warning": "back title", "hint": "forward title"}
 _INDENT = "    "
 
 
-def findings_lines(findings: Sequence[Finding], *, pages: bool = False) -> list[Line]:
-    """The page: what was found, with evidence and advice, one finding under the other, and its page in the manual."""
+def findings_lines(findings: Sequence[Finding], *, pages: bool = False, nothing: str = HEALTHY) -> list[Line]:
+    """The page: what was found, with evidence and advice, one finding under the other, and its page in the manual.
+
+    Where nothing was found, that is said in the words `nothing`.
+    """
     if not findings:
-        return [[(HEALTHY, "good")]]
+        return [[(nothing, "good")]]
     blocks = [_block(f) + ([[(f"{_INDENT}{page_of(f)}", "still")]] if pages else []) for f in findings]
     return [[("Diagnosis  ", "title"), (counted(findings), "still")], *(line for block in blocks for line in block)]
 
@@ -76,17 +80,17 @@ def value_text(value: float | str) -> str:
     return f"{value:,}" if isinstance(value, int) else short(value)
 
 
-def findings_html(findings: Sequence[Finding]) -> str:
+def findings_html(findings: Sequence[Finding], nothing: str = HEALTHY) -> str:
     """The same as a fragment with its own style sheet, without scripts."""
     if not findings:
-        return with_sheet(f'<p class="good">{text(HEALTHY)}</p>')
+        return with_sheet(f'<p class="good">{text(nothing)}</p>')
     head = f'<h1>Diagnosis</h1><p class="muted">{text(counted(findings))}</p>'
     return with_sheet(head + "".join(_card(finding) for finding in findings))
 
 
-def findings_page(findings: Sequence[Finding], title: str) -> str:
+def findings_page(findings: Sequence[Finding], title: str, nothing: str = HEALTHY) -> str:
     """The same as a whole page."""
-    return document(title, findings_html(findings))
+    return document(title, findings_html(findings, nothing))
 
 
 def _card(finding: Finding) -> str:

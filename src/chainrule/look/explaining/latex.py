@@ -68,7 +68,9 @@ _WORDS = str.maketrans(
 
 def document(explanation: Explanation) -> str:
     """The four phases as paragraphs with displayed formulas, to be put into a document that loads amsmath."""
-    _require_small(explanation)
+    large = too_large(explanation)
+    if large:
+        raise ArgumentError(f"to_latex is for small networks: {large}. Use to_html(), or explain fewer rows.")
     parts = [r"\paragraph{Forward.}", _display(r"x", explanation.x)]
     for layer in explanation.layers[:-1]:
         parts += _forward(layer)
@@ -108,16 +110,17 @@ def words(text: str) -> str:
     return text.translate(_WORDS)
 
 
-def _require_small(explanation: Explanation) -> None:
+def too_large(explanation: Explanation) -> str:
+    """What does not fit on paper, in words; `""` where all of it does."""
     named = [Named("x", explanation.x), Named("y", explanation.y)]
     for layer in explanation.layers:
         named += [*layer.received, *layer.produced, *(Named(each.name, each.value) for each in layer.parameters)]
     for each in named:
         if each.value.size > MOST_ELEMENTS or each.value.ndim > 2:
-            raise ArgumentError(
-                f"to_latex is for small networks: {each.name} has the shape {each.value.shape}, but at most two axes "
-                f"and {MOST_ELEMENTS} elements fit. Use to_html(), or explain fewer rows."
+            return (
+                f"{each.name} has the shape {each.value.shape}, but at most two axes and {MOST_ELEMENTS} elements fit"
             )
+    return ""
 
 
 def _symbol(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,11 +20,23 @@ STYLES = {
     "bad": "bold red",
 }
 WIDTH = 80
+# What a name out of somebody's data must not do to a terminal or a page: control characters, which move the cursor or
+# change colours, what reorders the text around it, and halves of characters, which cannot be written at all.
+UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def visible(text: str) -> str:
+    r"""`text` with a sign in place of each character that would do something instead of being seen.
+
+    >>> visible("\x1b[31mred") == "\ufffd[31mred"
+    True
+    """
+    return UNFIT.sub("\ufffd", text)
 
 
 def plain(lines: Iterable[Line], width: int = WIDTH) -> str:
     """The lines without colour, each cut to `width` columns."""
-    return "\n".join(cut("".join(text for text, _ in line).rstrip(), width) for line in lines)
+    return "\n".join(cut(visible("".join(text for text, _ in line)).rstrip(), width) for line in lines)
 
 
 def cut(text: str, width: int) -> str:
@@ -70,7 +83,7 @@ def rich_text(lines: Iterable[Line], *, wrap: bool = False) -> Any:
         if number:
             text.append("\n")
         for piece, style in line:
-            text.append(piece, STYLES.get(style, style))
+            text.append(visible(piece), STYLES.get(style, style))
     return text
 
 
