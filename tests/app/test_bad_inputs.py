@@ -425,7 +425,6 @@ def test_control_characters_in_names_never_reach_the_terminal(chainrule, tmp_pat
         ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4"),
         ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--quiet"),
         ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--json"),
-        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--repair"),
         *((name, run, *more) for name, *more in (("diagnose",), ("diagnose", "--json"), ("diagnose", data))),
         *((name, run, data, *more) for name, *more in (("evaluate",), ("predict",), ("predict", "--json"))),
         ("explain", run, data),
