@@ -7,7 +7,7 @@ network, data and optimizer are left as they are.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,6 +187,20 @@ class Network:
     def options(self, way: Way, finding: Finding) -> Iterator[Change[Way]]:
         """The remedies of the rule."""
         return options(way, finding, self.seed)
+
+    def settings(self, way: Way) -> dict[str, Hashable]:
+        """The structure of the network, and what it is trained with."""
+        rule = way.optimizer
+        return {
+            "network": repr(way.net),
+            "targets": way.undo is None,
+            "rate": repr(rule.learning_rate),
+            "clipping": rule.clip_global_norm,
+            "decay": rule.weight_decay,
+            "epochs": way.epochs,
+            "batch": way.batch_size,
+            "patience": way.patience,
+        }
 
     def judge(self, way: Way) -> Judge:
         """By the loss and metric of the task, on the validation rows."""

@@ -4,7 +4,7 @@ Comes in: flags, the lesson, and how a run is made. Goes out: the best choices w
 tried. The rows kept aside for the result have no part in it: the validation rows decide.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from chainrule.train.history import History
 Array = np.ndarray[Any, Any]
 Learn = Callable[[Choices, Module, Callback], History]
 ATTEMPTS = 8
+CHANGED = ("hidden", "activation", "dropout", "optimizer", "learning_rate", "batch_size", "epochs", "patience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ class Run:
     def options(self, way: Flags, finding: Finding) -> Iterator[Change[Flags]]:
         """The flags that may help."""
         return options(way, decide(way, self.lesson), finding)
+
+    def settings(self, way: Flags) -> dict[str, Hashable]:
+        """What the flags decide, or what is chosen where they are silent."""
+        choices = decide(way, self.lesson)
+        return {name: getattr(choices, name) for name in CHANGED}
 
     def judge(self, way: Flags) -> Judge:
         """By the loss and the main metric, on the validation rows."""

@@ -371,7 +371,7 @@ def _gradients(step: Recording) -> dict[Parameter, Array]:
 
 def squared_norm(gradients: Mapping[Parameter, Array]) -> float:
     """The sum of the squares of all gradients."""
-    return float(sum(np.vdot(each, each) for each in gradients.values()))
+    return sum(float(np.vdot(each, each)) for each in gradients.values())
 
 
 def _innermost(recording: Recording) -> list[Layer]:

@@ -259,9 +259,9 @@ def _crept(case: Case) -> Iterator[Sign]:
 
 def _noise(case: Case) -> Iterator[Sign]:
     """The simple noise scale, estimated from gradients of eighths of the batch and of all of it."""
-    scale = case.noise_scale
     most = 16 if case.history is None else 4  # after training little signal is left, and noise always outweighs it
-    if scale is None or case.batch_size > most or scale < NOISE * case.batch_size:
+    scale = case.noise_scale if case.batch_size <= most else None
+    if scale is None or scale < NOISE * case.batch_size:
         return
     yield hint(
         f"batch_size={case.batch_size}",

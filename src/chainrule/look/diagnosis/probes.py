@@ -66,9 +66,13 @@ def by_neighbours(near: Array, answers: Array, classes: int) -> Probe:
 
 def by_lines(rows: Array, answers: Array, classes: int) -> Probe:
     """What ridge regression says of each row when it has learned from the others (in closed form)."""
-    kernel = rows @ rows.T + 1.0
-    penalty = 0.05 * np.trace(kernel) / len(rows)
-    hat = np.linalg.solve(kernel + penalty * np.eye(len(rows)), kernel).T
+    wide = np.column_stack([rows, np.ones(len(rows))])
+    penalty = 0.05 * float((wide**2).sum()) / len(rows)
+    if len(rows) > wide.shape[1]:  # the same matrix from either side; the smaller system costs less
+        hat = wide @ np.linalg.solve(wide.T @ wide + penalty * np.eye(wide.shape[1]), wide.T)
+    else:
+        kernel = wide @ wide.T
+        hat = np.linalg.solve(kernel + penalty * np.eye(len(rows)), kernel).T
     others = 1 / np.maximum(1 - np.diagonal(hat)[:, None], 1e-9)
 
     def guessed(known: Array) -> Array:

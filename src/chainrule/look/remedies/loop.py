@@ -7,7 +7,7 @@ changed. So Python's networks and the command line's flags are repaired by the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -63,6 +63,9 @@ class Subject(Protocol[W, R]):
     def options(self, way: W, finding: Finding) -> Iterable[Change[W]]:
         """What may help against a finding, the most likely first."""
 
+    def settings(self, way: W) -> Mapping[str, Hashable]:
+        """What a way is made of, by name: what a change replaces must not be put back by a later one."""
+
     def judge(self, way: W) -> Judge:
         """Who compares answers to the validation rows."""
 
@@ -113,7 +116,21 @@ def finite(figures: Mapping[str, float | str]) -> dict[str, float | str | None]:
 
 @dataclass(slots=True)
 class Course(Generic[W, R]):
-    """How far a repair has come: the best way with its run and findings, the first figures, and all trials."""
+    """How far a repair has come: the best way with its run and findings, the first figures, and all trials.
+
+    A change is judged beside the way that it changes. So when another one is kept, those that were rejected may be
+    tried again: in their place if the run failed without them, as nothing could show what they are worth, and else
+    after everything that is new.
+
+    Attributes
+    ----------
+    closed
+        Changes that are not tried, by their code: those kept, and those tried since.
+    refused
+        Changes that did not help another way that could be trained, by their code.
+    left
+        Settings that kept changes have replaced.
+    """
 
     way: W
     run: R
@@ -121,7 +138,9 @@ class Course(Generic[W, R]):
     first: dict[str, float]
     trials: list[Trial]
     interrupted: bool = False
-    tried: set[str] = field(default_factory=set)  # by their code
+    closed: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    left: set[tuple[str, Hashable]] = field(default_factory=set)
 
 
 def improve(
@@ -129,17 +148,17 @@ def improve(
 ) -> Course[W, R]:
     """Try the remedies of what is found, the gravest first, and keep what measurably helps.
 
-    It ends when nothing is found that has a remedy not yet tried, after `attempts` trials, or after Ctrl-C.
+    It ends when nothing is found that has a remedy left to try, after `attempts` trials, or after Ctrl-C.
     """
     run = subject.run(way, seed)
     course = Course(way, run, subject.findings(way, run), subject.judge(way).figures(run.answers), [])
     course.interrupted = run.interrupted
     while not course.interrupted and len(course.trials) < attempts:
-        step = _next(subject, course, course.tried)
+        step = _next(subject, course)
         if step is None:
             break
         finding, change = step
-        course.tried.add(change.code)
+        course.closed.add(change.code)
         trial = _try(subject, course, finding, change, seed)
         if trial is not None:
             course.trials.append(trial)
@@ -147,12 +166,29 @@ def improve(
     return course
 
 
-def _next(subject: Subject[W, R], course: Course[W, R], tried: set[str]) -> tuple[Finding, Change[W]] | None:
+def _next(subject: Subject[W, R], course: Course[W, R]) -> tuple[Finding, Change[W]] | None:
+    """The first change that is new to this way; where there is none, the first that did not help another way."""
+    settings, again = subject.settings(course.way).items(), None
     for finding in course.findings:
         for change in subject.options(course.way, finding):
-            if change.code not in tried:
+            put_back = (subject.settings(change.way).items() - settings) & course.left
+            if change.code in course.closed or put_back:
+                continue
+            if change.code not in course.refused:
                 return finding, change
-    return None
+            again = again or (finding, change)
+    return again
+
+
+def _keep(subject: Subject[W, R], course: Course[W, R], change: Change[W], run: R, findings: Findings | None) -> None:
+    """Go on with a change."""
+    kept = {trial.code for trial in course.trials if trial.kept} | {change.code}
+    if course.run.answers is not None:
+        course.refused |= course.closed - kept
+    course.closed = kept
+    course.left |= subject.settings(course.way).items() - subject.settings(change.way).items()
+    course.way, course.run = change.way, run
+    course.findings = subject.findings(change.way, run) if findings is None else findings
 
 
 def _try(subject: Subject[W, R], course: Course[W, R], finding: Finding, change: Change[W], seed: int) -> Trial | None:
@@ -177,8 +213,7 @@ def _try(subject: Subject[W, R], course: Course[W, R], finding: Finding, change:
         more = "also with another seed" if agreed else "but not with another seed"
         found = Verdict(agreed, f"{found.why}, {more}")
     if found.better:
-        course.way, course.run = change.way, run
-        course.findings = subject.findings(change.way, run) if findings is None else findings
+        _keep(subject, course, change, run, findings)
     return Trial(finding, change.words, change.code, before, after, found.better, found.why)
 
 
@@ -199,7 +234,7 @@ def ending(subject: Subject[W, R], course: Course[W, R], attempts: int) -> str:
         return "interrupted"
     if not course.findings:
         return "healthy"
-    left = _next(subject, course, course.tried) is not None
+    left = _next(subject, course) is not None
     return "attempts" if left and len(course.trials) >= attempts else "no remedy"
 
 
