@@ -217,7 +217,7 @@ if TYPE_CHECKING:
     from chainrule import look as look
 
 # `look` comes after `train`, so a run does not know who examines it; it is read when a run first asks.
-_examination.leads_to(lambda: import_module("chainrule.look.examining").examine)
+_examination.leads_to(lambda: import_module("chainrule.look.examining").examine_in_passing)
 
 
 def __getattr__(name: str) -> ModuleType:

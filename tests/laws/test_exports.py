@@ -34,7 +34,7 @@ def resolved(path: str) -> object | None:
 def public(path: str) -> Iterator[tuple[str, object]]:
     """The functions and classes of ours that a user finds under `path`."""
     place = resolved(path)
-    for name in sorted(vars(place)) if place else ():
+    for name in dir(place) if place else ():
         thing = getattr(place, name)
         ours = getattr(thing, "__module__", "").startswith("chainrule")
         if not name.startswith("_") and ours and (inspect.isclass(thing) or inspect.isfunction(thing)):

@@ -7,6 +7,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.look.diagnosis.registry import PROBING, SHARE
+from chainrule.look.diagnosis.rules import ALL
 from chainrule.look.examining import MOST_ROWS, sampled
 from chainrule.train.examination import Door, FinishedRun
 from chainrule.train.inputs import Rows
@@ -95,7 +97,7 @@ def test_a_sample_does_not_hide_how_many_rows_there_are(monkeypatch: pytest.Monk
     net = nn.Sequential(nn.Dense(6, 3000), nn.ReLU(), nn.Dense(3000, 3))
     settings = {"progress": False, "diagnose": True, "epochs": 1}
     assert "network-size" in learn(net, (X[:20], Y[:20]), **settings).findings.rules
-    monkeypatch.setattr("chainrule.look.examining.sampled", lambda rows: rows.take(slice(0, 20)))
+    monkeypatch.setattr("chainrule.look.examining.sampled", lambda rows, most: rows.take(slice(0, 20)))
     assert "network-size" not in learn(net, **settings).findings.rules
 
 
@@ -125,3 +127,49 @@ def test_a_symptom_is_not_announced_beside_its_cause(capsys: pytest.CaptureFixtu
     assert "inputs-not-scaled" in said
     assert all(f": {finding.rule} " not in said for finding in symptoms)
     assert said == history.findings.brief() + "\n"
+
+
+class Counting(nn.Module):
+    """A network of the user's own that counts how often it is called."""
+
+    def __init__(self) -> None:
+        self.inside, self.calls = nn.Sequential(nn.Dense(6, 16), nn.ReLU(), nn.Dense(16, 3)), 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.inside(x)
+
+
+def test_beside_a_short_run_one_step_and_no_costly_rule_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("chainrule.look.diagnosis.registry.Rule.findings", lambda rule, case: asked.append(rule) or ())
+    learn(healthy(), epochs=2, progress=False, diagnose=True)
+    assert asked == [rule for rule in ALL if not rule.cost]
+    asked.clear()
+    learn(healthy(), (np.tile(X, (50, 1)), np.tile(Y, 50)), epochs=2, progress=False, diagnose=True)
+    assert asked == list(ALL)  # of 24,000 examples
+    monkeypatch.undo()
+    net = Counting()
+    learn(net, epochs=2, progress=False, diagnose=False, compile=False)
+    before = net.calls
+    learn(net, epochs=2, progress=False, diagnose=True, compile=False)
+    assert net.calls == 2 * before + 1
+
+
+def test_a_rate_that_is_far_too_high_is_found_in_short_and_long_runs() -> None:
+    """By the course of a short run, and by trials aside where these are little beside the run."""
+    evidence = []
+    for copies, epochs in ((1, 8), (50, 2)):
+        data = np.tile(X, (copies, 1)), np.tile(Y, copies)
+        settings = {"loss": "cross_entropy", "optimizer": cr.optim.Adam(100.0), "progress": False, "diagnose": True}
+        history = cr.fit(healthy(), data, epochs=epochs, **settings)
+        found = [finding for finding in history.findings if finding.rule == "learning-rate-too-high"]
+        assert found, history.findings.rules
+        evidence.append("suggested" in found[0].evidence)
+    assert evidence == [False, True]
+
+
+def test_labels_that_were_shuffled_are_found_after_a_run_of_normal_length() -> None:
+    order = np.random.default_rng(3).permutation(len(Y))
+    history = learn(healthy(), (X, Y[order]), epochs=int(PROBING / SHARE / len(Y)) + 1, progress=False, diagnose=True)
+    assert "labels-look-shuffled" in history.findings.rules

@@ -86,7 +86,14 @@ def test_nothing_is_kept_of_what_does_not_help() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(160, 6)).astype(np.float32), rng.integers(0, 2, 160)
     fixed = cr.look.repair(
-        plain(6, 2), (X, y), loss="cross_entropy", optimizer=cr.optim.Adam(5e-3), attempts=2, progress=False
+        plain(6, 2),
+        (X, y),
+        loss="cross_entropy",
+        optimizer=cr.optim.Adam(5e-3),
+        epochs=10,
+        attempts=2,
+        progress=False,
+        compile=False,
     )
     assert fixed.after["accuracy"] < 0.75
     for trial in fixed.kept:
@@ -105,7 +112,7 @@ def test_the_optimizer_and_random_numbers_of_the_user_stay_as_they_are() -> None
     optimizer = cr.optim.Adam(1e-6)
     drawn = cr.random.default().counter.item()
     fixed = cr.look.repair(
-        plain(4, 3), (p.X, p.y), loss=p.loss, optimizer=optimizer, attempts=1, progress=False, compile=False
+        plain(4, 3), (p.X, p.y), loss=p.loss, optimizer=optimizer, epochs=5, attempts=1, progress=False, compile=False
     )
     assert fixed.kept[0].code.startswith("optimizer=cr.optim.Adam(learning_rate=")
     assert (optimizer.step_count.item(), len(optimizer._slots), optimizer.current_learning_rate()) == (0, 0, 1e-6)
@@ -128,8 +135,8 @@ def test_a_network_of_ones_own_is_mended_in_what_needs_no_rewriting() -> None:
         (p.X, p.y),
         loss=p.loss,
         optimizer=cr.optim.Adam(1e-2),
-        epochs=15,
-        attempts=2,
+        epochs=8,
+        attempts=1,
         progress=False,
         compile=False,
     )
@@ -161,7 +168,7 @@ def test_code_of_a_kept_change_makes_the_network_that_it_speaks_of() -> None:
 
 
 def test_progress_tells_each_trial_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    task_of("wine", "raw columns").repair(attempts=1, epochs=5, progress=True)
+    task_of("wine", "raw columns").repair(attempts=1, epochs=5, progress=True, compile=False)
     assert capsys.readouterr().err.startswith("1. inputs are standardised by the first layer: validation loss ")
 
 
@@ -188,11 +195,11 @@ def test_noise_is_seldom_taken_for_a_gain() -> None:
     """Two networks that are equally good are told apart in a few per cent of cases at most."""
     rng = np.random.default_rng(2)
     taken = 0
-    for _ in range(200):
+    for _ in range(100):
         y = rng.normal(size=80).astype(np.float32)
         old, new = (y + rng.normal(size=80, scale=0.5).astype(np.float32) for _ in range(2))
         taken += verdict(Judge(get_loss("mse"), get_metric("r2"), y), old[:, None], new[:, None]).better
-    assert taken <= 12
+    assert taken <= 6
 
 
 def test_schedules_are_stretched_with_their_rates_and_lengths() -> None:

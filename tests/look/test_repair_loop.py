@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Ways are settings by name; `size` says how wrong a way answers (None: it fails), and all advice is always given."""
+    """Ways are settings by name; `size` says how wrong a way answers (None: it fails). All advice is always given."""
 
     size: Callable[[Settings], float | None]
     advice: tuple[tuple[str, float], ...]

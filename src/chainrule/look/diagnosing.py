@@ -5,6 +5,7 @@ Comes in: a network, data, a loss, perhaps the history of a run. Goes out: findi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,10 +103,13 @@ def diagnose(
     return findings_of(case)
 
 
-def findings_of(case: Case) -> Findings:
-    """What all rules find in a case, in order; the loss's own refusal is raised where no rule has a word for it."""
+def findings_of(case: Case, most: float = math.inf) -> Findings:
+    """What all rules that cost no more than `most` find in a case, in order.
+
+    The loss's own refusal is raised where no rule has a word for it.
+    """
     case.net.parameters()  # gives every parameter the path by which findings speak of it
-    found = [finding for rule in ALL for finding in rule.findings(case)]
+    found = [finding for rule in ALL if rule.cost <= most for finding in rule.findings(case)]
     if case.failure is not None and not any(finding.severity == "error" for finding in found):
         raise case.failure
     return Findings(ordered(found, ALL))

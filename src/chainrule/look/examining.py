@@ -13,28 +13,42 @@ import numpy as np
 from chainrule.look.diagnosing import findings_of
 from chainrule.look.diagnosis.case import Case
 from chainrule.look.diagnosis.finding import Findings
+from chainrule.look.diagnosis.registry import SHARE, TRYING
 from chainrule.nn.optimizers import Optimizer
 from chainrule.train.examination import FinishedRun
 from chainrule.train.inputs import Rows
 
 Array = np.ndarray[Any, Any]
 MOST_ROWS = 2000  # as many as the rules about data look at
+FEWER_ROWS = 1000  # in passing
 
 
-def examine(run: FinishedRun) -> Findings:
-    """Everything that the rules find in a finished run; nothing of it is changed."""
+def examine_in_passing(run: FinishedRun) -> Findings:
+    """What rules find that cost little beside the run; the others are asked once it was long enough, or by `diagnose`.
+
+    The costs are declared and not measured, so that the same run always gives the same findings.
+    """
+    return examine(run, SHARE * len(run.rows) * len(run.history), FEWER_ROWS)
+
+
+def examine(run: FinishedRun, most: float = math.inf, rows: int = MOST_ROWS) -> Findings:
+    """What the rules find in a finished run that cost no more than `most` examples; nothing of it is changed.
+
+    They see up to `rows` rows. Where `most` is too little to try out learning rates aside, these are judged by how the
+    run went.
+    """
     case = Case(
         run.net,
-        sampled(run.rows),
+        sampled(run.rows, rows),
         run.loss,
-        validation=None if run.validation is None else sampled(run.validation),
+        validation=None if run.validation is None else sampled(run.validation, rows),
         histories=(run.history,),
-        optimizer=_at_the_rate_of_the_run(run),
+        optimizer=_at_the_rate_of_the_run(run) if most >= TRYING else None,
         batch_size=run.batch_size,
         feature_names=run.feature_names,
         rows=len(run.rows),
     )
-    return findings_of(case)
+    return findings_of(case, most)
 
 
 def sampled(rows: Rows, most: int = MOST_ROWS) -> tuple[Array, ...]:

@@ -102,9 +102,10 @@ def fit(
         What to do with a step that makes a loss, a gradient or a parameter infinite or NaN: `"raise"`, the default,
         stops; `"skip"` goes on as if its batch had not been there, and notes it in `history.skipped`.
     diagnose
-        Whether to look for faults when the run is over (`cr.look.diagnose`, on up to 2,000 rows): all of them are then
-        in `history.findings`, and errors and warnings are said in two lines each where progress is shown. It changes
-        nothing and takes a fraction of a second. By default where progress is shown; not with iterables of batches.
+        Whether to look for faults when the run is over (`cr.look.diagnose` on up to 1,000 rows, and after short runs
+        without costly rules): all of them are then in `history.findings`, and errors and warnings are said in two
+        lines each where progress is shown. It changes nothing and takes a fraction of a second. By default where
+        progress is shown; not with iterables of batches.
 
     Returns
     -------

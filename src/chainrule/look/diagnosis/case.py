@@ -31,6 +31,7 @@ Array = np.ndarray[Any, Any]
 _ROWS = 256  # of the batch that is looked at
 _MANY = 2000  # rows that rules about the data look at
 JUMP, RISES = 0.15, 0.2  # how much a loss must turn to count, and in which share of the epochs
+TOLD = 0.8  # validation loss by chance, from which the inputs tell something of the targets
 RISEN = 1.5  # last loss by the lowest, where it went up
 _WORK = 2**28  # parameters times rows of that batch, at most
 
@@ -284,6 +285,12 @@ class Case:
         """The training losses of the epochs that are finite."""
         rows = self.history.epochs if self.history is not None else []
         return [row["loss"] for row in rows if math.isfinite(row.get("loss", math.nan))]
+
+    @cached_property
+    def generalised(self) -> bool:
+        """Whether the run ended with a validation loss far below chance, which the inputs must then tell."""
+        last = self.history.epochs[-1] if self.history is not None and self.history.epochs else {}
+        return bool(last.get("validation_loss", math.nan) < TOLD * self.chance)
 
     @cached_property
     def rate(self) -> float | None:

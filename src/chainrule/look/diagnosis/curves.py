@@ -9,11 +9,11 @@ import numpy as np
 
 from chainrule.look.diagnosis.case import JUMP, RISEN, RISES, Case
 from chainrule.look.diagnosis.probes import ROWS, Probe
-from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
+from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, error, hint, warning
 from chainrule.train.evaluation import predict
 from chainrule.train.history import History
 
-STILL, OVER, GAP, SPREAD = 0.03, 0.1, 0.4, 0.25
+STILL, OVER, GAP, LESS, SPREAD = 0.03, 0.1, 0.4, 0.05, 0.25
 
 
 def _column(history: History, name: str) -> list[float]:
@@ -96,8 +96,8 @@ def _underfitting(case: Case) -> Iterator[Sign]:
     losses = case.losses
     if len(losses) < 3 or _still_falling(losses, case.chance) or case.failure is not None or not case.guess.size:
         return
-    own = None if case.probes is None else _own_score(case)
-    if own is None or case.probes is None or case.told is None:
+    own = None if case.told is None else _own_score(case)
+    if own is None or own >= 1 - LESS or case.probes is None or case.told is None:
         return
     best, classes = max(case.probes, key=lambda probe: probe.score), case.told[1]
     if best.score > own + _margin(best, len(case.told[0])):
@@ -114,7 +114,7 @@ def _underfitting(case: Case) -> Iterator[Sign]:
 
 
 def _margin(best: Probe, rows: int) -> float:
-    return 0.05 + 2 * math.sqrt(max(best.score * (1 - best.score), 0.0) / rows)
+    return LESS + 2 * math.sqrt(max(best.score * (1 - best.score), 0.0) / rows)
 
 
 def _own_score(case: Case) -> float | None:
@@ -288,7 +288,8 @@ RULES = (
         "It is too small, too restrained, or was not trained.",
         ("after",),
         _underfitting,
-        (Threshold(0.05, "how much better, beyond two deviations", "ours"),),
+        (Threshold(LESS, "how much better, beyond two deviations", "ours"),),
+        cost=PROBING,
     ),
     Rule(
         "trained-too-long",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.look.diagnosis.case import Case
-from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, hint, warning
+from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, hint, warning
 from chainrule.look.diagnosis.trials import Trial
 from chainrule.look.explaining.update import moves_of
 from chainrule.nn.activations import ActivationLayer
@@ -398,5 +398,6 @@ RULES = (
         _noise,
         (Threshold(NOISE, "simple noise scale by batch size", "McCandlish et al. (2018)"),),
         ("oscillating-loss",),
+        cost=PROBING,
     ),
 )

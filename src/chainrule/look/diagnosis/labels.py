@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.look.diagnosis.case import Case
 from chainrule.look.diagnosis.probes import NEIGHBOURS, ROWS, standardised
-from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
+from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, error, hint, warning
 
 Array = np.ndarray[Any, Any]
 IMBALANCE, SIGMAS, WRONG, GIVEN_AWAY, TARGET, TARGET_HINT = 10.0, 3.0, 0.1, 0.005, 100.0, 10.0
@@ -129,7 +129,7 @@ def _scale_of_targets(case: Case) -> Iterator[Sign]:
 
 
 def _shuffled(case: Case) -> Iterator[Sign]:
-    if case.told is None or len(case.told[0]) < 60 or case.probes is None:
+    if case.generalised or case.told is None or len(case.told[0]) < 60 or case.probes is None:
         return
     near, lines = case.probes
     best = max(near, lines, key=lambda probe: probe.sigmas)
@@ -259,6 +259,7 @@ RULES = (
         _shuffled,
         (Threshold(SIGMAS, "deviations above chance of the better of two probes", "Ojala and Garriga (2010)"),),
         ("labels-likely-wrong", "not-learning", "underfitting", "overfitting", "trained-too-long", "stopped-too-early"),
+        cost=PROBING,
     ),
     Rule(
         "labels-likely-wrong",
@@ -272,5 +273,6 @@ RULES = (
             ),
         ),
         ("overfitting", "trained-too-long"),
+        cost=PROBING,
     ),
 )

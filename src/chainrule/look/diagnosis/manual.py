@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chainrule.look.diagnosis.registry import Rule
+from chainrule.look.diagnosis.registry import SHARE, Rule
 from chainrule.look.diagnosis.rules import ALL, FAMILIES
 
 _WHEN = {
@@ -32,6 +32,9 @@ def page(rule: Rule) -> str:
 def _lines(rule: Rule) -> Iterator[str]:
     yield from (f"### {rule.name}", "", f"{rule.looks_for} {rule.why}", "")
     yield f"Asked {_WHEN[rule.phases]}{', of a network that was not trained yet' if rule.fresh else ''}."
+    if rule.cost:
+        runs = f"{round(rule.cost / SHARE):,}"
+        yield f"At the end of `fit` asked of runs that learned from {runs} examples and more."
     if rule.thresholds:
         yield from ("", "| threshold | of what | source |", "| ---: | --- | --- |")
         yield from (f"| {each.value:g} | {each.bounds} | {each.source} |" for each in rule.thresholds)

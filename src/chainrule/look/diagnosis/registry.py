@@ -55,6 +55,12 @@ def _sign(severity: str, where: str, summary: str, advice: str, evidence: dict[s
     return Sign(severity, where, summary, advice, {name.replace("_", " "): value for name, value in evidence.items()})
 
 
+# What rules cost, as examples that a run learns from in about the same time: simple methods that answer the question
+# without the network, or some more passes through it; and learning rates tried out aside.
+PROBING, TRYING = 500, 1000
+SHARE = 0.05  # of a run, that its examination at the end of `fit` takes about at most
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule.
@@ -77,6 +83,9 @@ class Rule:
         Rules whose findings are likely symptoms of this one's; they come later in the order.
     fresh
         Whether it is about how a network begins, and not asked once there is a history.
+    cost
+        How many examples a run learns from in the time that the rule takes, beyond what all rules share; see
+        `PROBING` and `TRYING`.
     """
 
     name: str
@@ -87,6 +96,7 @@ class Rule:
     thresholds: tuple[Threshold, ...] = ()
     explains: tuple[str, ...] = ()
     fresh: bool = False
+    cost: int = 0
 
     def findings(self, case: Case) -> Iterator[Finding]:
         """What the rule finds in a case; nothing where it cannot be asked."""

@@ -296,7 +296,7 @@ def _tiny_batches(case: Case) -> Iterator[Sign]:
 
 
 def _dropout(case: Case) -> Iterator[Sign]:
-    drawn = counters_read(case.use)
+    drawn = counters_read(case.use) if counters_read(case.step) else []
     if drawn:
         yield warning(
             drawn[0].removesuffix(".counter").removesuffix("counter") or "a layer out of reach",
