@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,11 @@ import polars as pl
 import pytest
 
 import chainrule as cr
+from chainrule.app.jobs.choices import decide
+from chainrule.app.jobs.failure import in_words_of_flags
+from chainrule.app.jobs.flags import Flags
+from chainrule.app.jobs.lesson import prepare
+from chainrule.app.jobs.source import open_source
 from chainrule.data import builtin
 from chainrule.train.history import History
 
@@ -356,3 +362,40 @@ def test_a_reader_that_goes_away_is_no_error(iris_run: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 0
+
+
+# --- A run that breaks down --------------------------------------------------------------------------------------
+
+TOO_FAST = ("--learning-rate", "1e20", "--optimizer", "sgd", "--schedule", "constant")
+
+
+def test_a_run_that_breaks_down_says_where_and_which_flags_help(chainrule, tmp_path: Path) -> None:
+    ran = chainrule("train", "diabetes", *TOO_FAST)
+    assert ran.status == 2
+    message = ran.err[ran.err.index("error: ") :]
+    assert "so training stopped there and nothing was saved. It began with matmul(" in message
+    assert "Use a smaller --learning-rate (it was 1e+20), or add --repair, which looks for one." in message
+    assert ".py" not in message
+    assert "optimizer" not in message
+    assert not (tmp_path / "runs").exists()
+    lesson = prepare(open_source("diabetes"), Flags("diabetes"))
+    line = int(re.search(r"for line (\d+) of diabetes.csv", message)[1])
+    row = lesson.training.names.tolist().index(line)
+    target = builtin.path("diabetes").read_text().splitlines()[line - 1].split(",")[-1]
+    assert lesson.schema.restore(lesson.training.y[[row]]).item() == pytest.approx(float(target), rel=1e-5)
+
+
+def test_repair_mends_such_a_run(chainrule) -> None:
+    ran = chainrule("train", "diabetes", *TOO_FAST, "--epochs", "5", "--repair", "--quiet")
+    assert ran.status == 0, ran.err
+
+
+@pytest.mark.parametrize("was_repaired", [False, True])
+def test_a_breakdown_of_unknown_cause_has_advice_too(was_repaired: bool, tmp_path: Path) -> None:
+    flags = Flags("diabetes")
+    lesson = prepare(open_source("diabetes"), flags)
+    before = cr.NonFiniteError("the loss became nan in epoch 1, step 2, so training stopped there; it was.", None, 2, 1)
+    after = in_words_of_flags(before, lesson, decide(flags, lesson), tmp_path, was_repaired=was_repaired)
+    assert f"so training stopped there and the best network so far is in {tmp_path}. Try a smaller" in str(after)
+    assert ("--repair" in str(after)) != was_repaired
+    assert (after.step, after.epoch) == (2, 1)

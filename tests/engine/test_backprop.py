@@ -144,3 +144,21 @@ def test_the_published_worked_example_to_the_last_digit() -> None:
     assert [f"{v:.8f}" for v in output.value.T.ravel()] == ["0.35891648", "0.40866619", "0.51130127", "0.56137012"]
     assert [f"{v:.9f}" for v in hidden.value.T.ravel()][:2] == ["0.149780716", "0.199561432"]
     assert [f"{v:.9f}" for v in hidden.value.T.ravel()][2:] == ["0.249751144", "0.299502287"]
+
+
+def test_a_parameter_behind_stop_gradient_is_left_out_of_a_traced_loss_too() -> None:
+    cut, kept = cr.Parameter([1.0, 2.0], name="cut"), cr.Parameter([3.0, 4.0], name="kept")
+
+    def step(x):
+        gradients = cr.backpropagate(cr.sum(cr.stop_gradient(cut * x) * kept))
+        assert cut not in gradients
+        return gradients[kept]
+
+    np.testing.assert_array_equal(step(cr.asarray(2.0)), [2.0, 4.0])
+    np.testing.assert_array_equal(cr.compile(step)(2.0), [2.0, 4.0])
+
+
+def test_a_traced_loss_that_is_wholly_cut_off_is_a_gradient_error() -> None:
+    cut = cr.Parameter([1.0, 2.0])
+    with pytest.raises(cr.GradientError, match="depends on no trainable parameter"):
+        cr.compile(lambda x: len(cr.backpropagate(cr.sum(cr.stop_gradient(cut) * x))) * x)(2.0)

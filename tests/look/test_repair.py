@@ -12,10 +12,13 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.data.batches import split
 from chainrule.look.diagnosis.rules import ALL
+from chainrule.look.remedies.inputs import fill_gaps
 from chainrule.look.remedies.judging import Judge, verdict
 from chainrule.look.remedies.table import REMEDIES
 from chainrule.look.remedies.training import stretched
+from chainrule.look.remedies.way import Way
 from chainrule.nn.losses import get_loss
 from chainrule.train.metrics import get_metric
 from look.faults.problems import BUILDS, Array, plain, problem
@@ -210,6 +213,75 @@ def test_schedules_are_stretched_with_their_rates_and_lengths() -> None:
     assert repr(schedule) == "WarmUp(steps=10, then=Cosine(learning_rate=0.1, steps=90, final=0.0))"
 
 
+# --- Gaps among the rows held out ---------------------------------------------------------------------------------
+
+
+def with_a_gap(held: bool) -> tuple[Array, Array, int]:
+    """Rows of which one has a NaN in column 1: one held out, or one to learn from; and which."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(80, 3)).astype(np.float32)
+    labels = (rows[:, 0] > 0).astype(np.int64)
+    row = int(split(80, 0.2, 0, labels)[held][4])
+    rows[row, 1] = np.nan
+    return rows, labels, row
+
+
+def two_classes() -> nn.Module:
+    return nn.Sequential(nn.Dense(3, 8, activation="relu"), nn.Dense(8, 2))
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["training", "validation"])
+def test_a_missing_input_becomes_the_mean_of_the_training_rows_wherever_it_stands(held: bool) -> None:
+    rows, labels, row = with_a_gap(held)
+    fixed = cr.look.repair(two_classes(), (rows, labels), loss="cross_entropy", attempts=1, progress=False,
+                           compile=False)  # fmt: skip
+    assert fixed.trials[0].change == "1 missing inputs become the mean of their column"
+    assert fixed.trials[0].kept
+    assert fixed.trials[0].finding.where.startswith(f"X, row {row}")
+    assert ("held out for validation" in fixed.trials[0].finding.where) == held
+    kept, out = split(80, 0.2, 0, labels)
+    way = Way(two_classes(), (rows[kept], labels[kept]), (rows[out], labels[out]), cr.optim.Adam(), 1, 8, None)
+    filled = fill_gaps(way, fixed.trials[0].finding, 0)
+    assert filled is not None
+    part, place = (filled.way.validation, 4) if held else (filled.way.data, 4)
+    assert part[0][place, 1] == pytest.approx(np.nanmean(rows[kept, 1], dtype=np.float64), rel=1e-6)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["training", "validation"])
+def test_a_gap_that_is_left_is_named_by_its_row_of_the_data(held: bool) -> None:
+    rows, labels, row = with_a_gap(held)
+    with pytest.raises(cr.DataError, match=f"X holds nan in row {row} and 1 such numbers"):
+        cr.look.repair(two_classes(), (rows, labels), loss="cross_entropy", attempts=0, progress=False)
+
+
+def test_rows_left_out_do_not_shift_the_numbers_of_others() -> None:
+    rows, labels, _ = with_a_gap(held=False)
+    targets = labels.astype(np.float32)
+    numbers = np.arange(100, 160), np.arange(200, 220)
+    targets[[3, 61]] = np.nan
+    way = Way(two_classes(), (rows[:60], targets[:60]), (rows[60:], targets[60:]), cr.optim.Adam(), 1, 8, None,
+              numbers=numbers)  # fmt: skip
+    changed = fill_gaps(way, cr.look.Finding("data-not-finite", "error", "", "", {}, "", "before"), 0)
+    assert changed is not None
+    assert changed.way.numbers is not None
+    assert [each.tolist() for each in changed.way.numbers] == [
+        [*range(100, 103), *range(104, 160)],
+        [200, *range(202, 220)],
+    ]
+
+
+def test_a_gap_in_a_validation_set_of_its_own_is_found_and_filled() -> None:
+    rows, labels, _ = with_a_gap(held=False)
+    rows = np.nan_to_num(rows)
+    other = rows[:20] + 0.01
+    other[7, 2] = np.inf
+    found = cr.look.diagnose(two_classes(), (rows, labels), loss="cross_entropy", validation=(other, labels[:20]))
+    assert (found[0].rule, found[0].where) == ("data-not-finite", "X of validation, row 7, column 2 of X")
+    fixed = cr.look.repair(two_classes(), (rows, labels), loss="cross_entropy", validation=(other, labels[:20]),
+                           attempts=1, progress=False, compile=False)  # fmt: skip
+    assert fixed.trials[0].kept
+
+
 # --- What is refused ----------------------------------------------------------------------------------------------
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -226,6 +298,11 @@ Y = X.argmax(axis=1)
         ({"validation": "some"}, cr.ArgumentError, "validation must be a fraction"),
         ({"validation": 1.5}, cr.ChainruleError, "1.5"),
         ({"data": [(X, Y)]}, cr.DataError, "data must be a tuple"),
+        (
+            {"data": (X, np.array(["cat", "dog"] * 20))},
+            cr.DataError,
+            r"y of data must be .* but is text of shape \(40,\)",
+        ),
         ({"data": (X, Y[:-1])}, cr.DataError, "give equally many"),
         ({"loss": "cross"}, cr.ArgumentError, "no loss"),
         ({"metric": "acuracy"}, cr.ArgumentError, 'did you mean "accuracy"'),

@@ -94,6 +94,52 @@ def test_epoch_losses_are_those_of_a_pytorch_loop(iris: Data, oracle, name: str,
     np.testing.assert_allclose(history["loss"], expected, rtol=2e-5)
 
 
+class Detached(nn.Module):
+    """A first layer to which no gradient comes."""
+
+    def __init__(self) -> None:
+        self.first, self.last = nn.Dense(4, 6), nn.Dense(6, 3)
+
+    def __call__(self, x):
+        return self.last(cr.stop_gradient(cr.relu(self.first(x))))
+
+
+@pytest.mark.parametrize("compile", [True, False], ids=["compiled", "eager"])
+def test_a_layer_behind_stop_gradient_stays_as_with_detach_in_pytorch(iris: Data, oracle, compile: bool) -> None:
+    X, y = iris
+    cr.random.seed(0)
+    net = Detached()
+    begin = {name: array.copy() for name, array in net.arrays().items()}
+
+    def in_torch() -> dict[str, np.ndarray]:
+        import torch
+
+        own = {name: torch.tensor(array, requires_grad=True) for name, array in begin.items()}
+        rule = torch.optim.AdamW(own.values(), 0.01, weight_decay=0.1)
+        for epoch in range(2):
+            for xb, yb in Batches((X, y), 32, True, 0).epoch(epoch):
+                hidden = torch.relu(torch.tensor(xb) @ own["first.weight"] + own["first.bias"]).detach()
+                logits = hidden @ own["last.weight"] + own["last.bias"]
+                rule.zero_grad()
+                torch.nn.functional.cross_entropy(logits, torch.tensor(yb)).backward()
+                rule.step()
+        return {name: each.detach().numpy() for name, each in own.items() if name.endswith("weight")}
+
+    expected = oracle("a detached layer", in_torch)
+    fit(net, (X, y), loss="cross_entropy", optimizer=cr.optim.AdamW(0.01, weight_decay=0.1), epochs=2, progress=False,
+        compile=compile)  # fmt: skip
+    np.testing.assert_array_equal(net.first.weight, begin["first.weight"])  # not even decayed
+    np.testing.assert_array_equal(expected["first.weight"], begin["first.weight"])
+    np.testing.assert_allclose(net.last.weight, expected["last.weight"], rtol=2e-5, atol=1e-7)
+
+
+def test_batches_cannot_be_diagnosed_and_that_is_said(iris: Data) -> None:
+    X, y = iris
+    with pytest.raises(cr.ArgumentError, match="diagnose=True needs arrays"):
+        fit(classifier(), [(X, y)], loss="cross_entropy", diagnose=True, progress=False)
+    assert fit(classifier(), [(X, y)], loss="cross_entropy", epochs=1, progress=False).findings is None
+
+
 def test_iris_is_learned_and_measured(iris: Data) -> None:
     net = classifier()
     history = fit(

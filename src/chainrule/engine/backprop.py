@@ -66,6 +66,8 @@ def backpropagate(loss: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]: ...
 def backpropagate(loss: Tensor, wrt: Sequence[Tensor] | None = None) -> Gradients | list[Tensor]:
     """The gradient of `loss` for every parameter that it depends on, or for the tensors in `wrt`.
 
+    A parameter whose every way to the loss leads through `stop_gradient`, or through integers, has no gradient.
+
     Parameters
     ----------
     loss
@@ -90,7 +92,9 @@ def backpropagate(loss: Tensor, wrt: Sequence[Tensor] | None = None) -> Gradient
         if not owners:
             raise GradientError(_no_parameter(loss))
         found = walk(nodes, loss, list(owners))
-        return Gradients({parameter: found[node] for node, parameter in owners.items()})
+        if not found:
+            raise GradientError(_no_parameter(loss))  # every way to a parameter ends in a stop_gradient or integers
+        return Gradients({owners[node]: gradient for node, gradient in found.items()})
     for tensor in wrt:
         if not is_floating(tensor.dtype):
             raise GradientError(

@@ -20,6 +20,7 @@ from chainrule.nn.losses import LossFunction, get_loss
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer, get_optimizer
 from chainrule.train.history import History
+from chainrule.train.inputs import kind_of
 
 Array = np.ndarray[Any, Any]
 
@@ -87,6 +88,31 @@ def diagnose(
     >>> findings[0].where, findings[0].advice
     ('2', 'remove the softmax at the end; cr.softmax(cr.predict(net, X)) gives probabilities')
     """
+    return findings_about(
+        net,
+        data,
+        loss=loss,
+        history=history,
+        optimizer=optimizer,
+        validation=validation,
+        batch_size=batch_size,
+        feature_names=feature_names,
+    )
+
+
+def findings_about(
+    net: Module,
+    data: Any,
+    *,
+    loss: str | LossFunction,
+    history: History | Sequence[History] | None = None,
+    optimizer: str | Optimizer | None = None,
+    validation: Any = None,
+    batch_size: int | None = None,
+    feature_names: Sequence[str] = (),
+    numbers: tuple[Array, Array] | None = None,
+) -> Findings:
+    """As `diagnose`, for parts of data whose rows the user knows by the `numbers` of training and validation."""
     if not isinstance(net, Module):
         raise ArgumentError(f"diagnose: net must be a network (nn.Module), but is a {type(net).__name__}.")
     known = get_loss(loss)
@@ -99,6 +125,7 @@ def diagnose(
         optimizer=_optimizer(optimizer),
         batch_size=_batch_size(batch_size),
         feature_names=tuple(map(str, feature_names)),
+        numbers=numbers,
     )
     return findings_of(case)
 
@@ -142,7 +169,7 @@ def _array(who: str, name: str, given: Any) -> Array:
         raise DataError(f"{who}: {name} cannot become one array of numbers: {error}.") from error
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise DataError(
-            f"{who}: {name} must be an array of numbers with rows first, but is {array.dtype.name} of shape "
+            f"{who}: {name} must be an array of numbers with rows first, but is {kind_of(array)} of shape "
             f"{array.shape}; encode words as numbers first."
         )
     return array
@@ -150,10 +177,16 @@ def _array(who: str, name: str, given: Any) -> Array:
 
 def _histories(history: History | Sequence[History] | None) -> tuple[History, ...]:
     runs = () if history is None else (history,) if isinstance(history, History) else history
-    if not isinstance(runs, list | tuple) or not all(isinstance(run, History) for run in runs):
+    if not isinstance(runs, list | tuple):
         raise ArgumentError(
             f"diagnose: history must be what fit returned, or a list of several, but is a {type(history).__name__}."
         )
+    for place, run in enumerate(runs):
+        if not isinstance(run, History):
+            raise ArgumentError(
+                f"diagnose: history[{place}] must be what fit returned, like each of the list, but is a "
+                f"{type(run).__name__}."
+            )
     return tuple(runs)
 
 

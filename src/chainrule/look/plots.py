@@ -67,7 +67,8 @@ def gradient_flow(history: History, figure_of_layer: str = "gradient_norm") -> A
         If no layer has that figure, or without Matplotlib.
     """
     watched = _watched(history)
-    columns = {layer: watched.column(figure_of_layer, layer) for layer in watched.layers}
+    having = [layer for layer in watched.layers if figure_of_layer in watched.figures_of(layer)]
+    columns = {layer: watched.column(figure_of_layer, layer) for layer in having or watched.layers[:1]}
     columns = {layer: column for layer, column in columns.items() if np.isfinite(column).any()}
     with np.errstate(divide="ignore", invalid="ignore"):
         sizes = np.log10(np.stack([*columns.values()]))

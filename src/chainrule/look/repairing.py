@@ -15,8 +15,8 @@ import numpy as np
 
 from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.state import Parameter, State
-from chainrule.errors import ArgumentError, ChainruleError
-from chainrule.look.diagnosing import data_of, diagnose
+from chainrule.errors import ArgumentError, ChainruleError, DataError
+from chainrule.look.diagnosing import data_of, findings_about
 from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.explaining.recording import record
 from chainrule.look.remedies.judging import Judge
@@ -122,7 +122,7 @@ def repair(
     """
     _check(net, epochs=(epochs, 1), batch_size=(batch_size, 1), attempts=(attempts, 0), seed=(seed, 0))
     known = get_loss(loss)
-    training, held = _parts(data_of("repair", "data", data), validation, seed, known)
+    training, held, rows = _parts(data_of("repair", "data", data), validation, seed, known)
     chosen = USUAL_METRICS.get(known.name) if metric is None else metric
     rule = get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer
     if not isinstance(rule, Optimizer):
@@ -136,7 +136,7 @@ def repair(
         compile,
         _outside(net, training[0]),
     )
-    way = Way(_copy_of(net), training, held, rule, epochs, batch_size, patience)
+    way = Way(_copy_of(net), training, held, rule, epochs, batch_size, patience, numbers=rows)
     subject = Network(task, seed)
     numbers: Iterator[int] = iter(range(1, attempts + 1))
     course = improve(
@@ -172,13 +172,19 @@ class Network:
         ChainruleError
             If the run failed for a reason that no rule knows.
         """
-        about: dict[str, Any] = {"loss": self.task.loss.function, "batch_size": way.batch_size}
+        about: dict[str, Any] = {
+            "loss": self.task.loss.function,
+            "batch_size": way.batch_size,
+            "numbers": way.numbers,
+        }
         data, held = way.learned(way.data), way.learned(way.validation)
-        before = diagnose(copied(way.net), data, validation=held, optimizer=None, **about)
+        before = findings_about(copied(way.net), data, validation=held, optimizer=None, **about)
         if run.history is None or not run.history.epochs:
-            after = diagnose(copied(way.net), data, validation=held, optimizer=way.optimizer, **about)
+            after = findings_about(copied(way.net), data, validation=held, optimizer=way.optimizer, **about)
         else:
-            after = diagnose(run.net, data, validation=held, history=run.history, optimizer=way.optimizer, **about)
+            after = findings_about(
+                run.net, data, validation=held, history=run.history, optimizer=way.optimizer, **about
+            )
         found = together(before, after)
         if run.failure is not None and not found.of("error") and not found.of("warning"):
             raise run.failure
@@ -210,6 +216,9 @@ class Network:
 def _outcome(subject: Network, course: Course[Way, Run], attempts: int) -> Repair:
     run = course.run
     if run.failure is not None:
+        gaps = [finding for finding in course.findings if finding.rule == "data-not-finite"]
+        if gaps and isinstance(run.failure, DataError):  # it counts rows as the run got them; the finding knows better
+            raise DataError(f"repair: {gaps[0].summary} What to do: {gaps[0].advice}.") from run.failure
         raise run.failure
     stopped = ending(subject, course, attempts)
     after = subject.judge(course.way).figures(run.answers)
@@ -229,13 +238,16 @@ def _check(net: Any, **numbers: tuple[Any, int]) -> None:
         raise ArgumentError(f"repair: {type(net).__name__} has no parameters, so there is nothing to learn.")
 
 
-def _parts(data: Data, validation: Any, seed: int, loss: Loss) -> tuple[Data, Data]:
+def _parts(data: Data, validation: Any, seed: int, loss: Loss) -> tuple[Data, Data, tuple[Array, Array] | None]:
+    """The rows to learn from and those held out, and which rows of the data they are, where they are parts of it."""
     if isinstance(validation, tuple | list):
-        return data, data_of("repair", "validation", validation)
+        return data, data_of("repair", "validation", validation), None
     if validation is None:
         raise ArgumentError("repair: changes are judged on validation rows; give validation=0.2 or a set (X, y).")
     kept, held = hold_out(Rows(data), validation, seed, loss)
-    return kept.take(slice(None)), held.take(slice(None))
+    assert kept.chosen is not None
+    assert held.chosen is not None
+    return kept.take(slice(None)), held.take(slice(None)), (kept.chosen, held.chosen)
 
 
 def _copy_of(net: Module) -> Module:

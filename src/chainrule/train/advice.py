@@ -15,10 +15,8 @@ from chainrule.engine.trace import Traced
 Array = np.ndarray[Any, Any]
 _LARGE = 1e4  # a parameter or a number of the data beyond this is to blame before the op that it came to
 
-EXPLODED = (
-    "The parameters have grown to {largest:.3g}: earlier steps were too large. Use a smaller learning rate, or "
-    "clip_global_norm=1.0 in the optimizer."
-)
+SLOWER = "a smaller learning rate, or clip_global_norm=1.0 in the optimizer"  # what the command line says as flags
+EXPLODED = f"The parameters have grown to {{largest:.3g}}: earlier steps were too large. Use {SLOWER}."
 EXTREME = (
     "The data holds {largest:.3g} there. No smaller learning rate helps against that: scale the columns, and mend or "
     "drop such rows of the data."
@@ -42,10 +40,9 @@ EXPONENTIAL = (
 )
 DOMAIN = "The function has no value there: keep its argument within bounds with cr.clip."
 TOO_LARGE = (
-    "The numbers grow beyond what float32 holds (3.4e38). Use a smaller learning rate or clip_global_norm=1.0 in the "
-    "optimizer, and look for extreme values in the data."
+    f"The numbers grow beyond what float32 holds (3.4e38). Use {SLOWER}, and look for extreme values in the data."
 )
-STEP = "The step itself was too large: use a smaller learning rate, or clip_global_norm=1.0 in the optimizer."
+STEP = f"The step itself was too large: use {SLOWER}."
 
 _BY_OP = {
     Op.LOG: LOG,

@@ -105,7 +105,8 @@ def fit(
         Whether to look for faults when the run is over (`cr.look.diagnose` on up to 1,000 rows, and after short runs
         without costly rules): all of them are then in `history.findings`, and errors and warnings are said in two
         lines each where progress is shown. It changes nothing and takes a fraction of a second. By default where
-        progress is shown; not with iterables of batches.
+        progress is shown; not with iterables of batches, where True is an error. Where it was not asked,
+        `history.findings` is None.
 
     Returns
     -------
@@ -140,6 +141,11 @@ def fit(
     source: BatchSource
     rows = None
     if _are_batches(data):
+        if diagnose:
+            raise ArgumentError(
+                "diagnose=True needs arrays, which can be looked at again when the run is over; with batches leave it "
+                "out, and ask cr.look.diagnose(net, (X, y), loss=..., history=history) about some rows afterwards."
+            )
         source = _given(data, epochs, validation, sample_weights)
     else:
         rows = rows_of(data, dtype, sample_weights)

@@ -28,6 +28,9 @@ class Skipped:
 class Recording(Protocol):
     """A run that was kept, such as by `cr.look.Record`."""
 
+    def at(self, step: int) -> Module:
+        """The network as it was after so many steps."""
+
     def moment(self, step: int) -> Any:
         """The run as it was after so many steps."""
 
@@ -60,7 +63,7 @@ class History:
         What `cr.look.Record` kept of the run; not saved.
     findings
         What the diagnosis at the end found, a `cr.look.Findings`: empty where all is well, None where it was not
-        asked. Not saved.
+        asked, as with `progress=False` unless `diagnose=True`, and with iterables of batches. Not saved.
 
     Examples
     --------
@@ -120,14 +123,20 @@ class History:
         DataError
             If the steps come to other losses than in the run: data, layers or loss were changed since.
         """
-        net: Module = self.moment(step).net
-        return net
+        return self._recorded().at(step)
 
     def moment(self, step: int) -> Any:
-        """As `at`, but all of it: `net`, `optimizer`, and the `batch` that the next step learned from."""
+        """As `at`, but all of it: `net`, `optimizer`, and the `batch` that the next step learned from.
+
+        The step with that batch is made again too, so that it is seen where the data was changed since. After the last
+        step there is no such batch, and asking for it is an ArgumentError.
+        """
+        return self._recorded().moment(step)
+
+    def _recorded(self) -> Recording:
         if self.recording is None:
             raise ArgumentError("the run was not recorded: train with fit(..., callbacks=[cr.look.Record()]).")
-        return self.recording.moment(step)
+        return self.recording
 
     def to_jsonl(self) -> str:
         """One JSON object a line; what is infinite or NaN, which JSON does not have, is null.

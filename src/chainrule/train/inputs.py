@@ -164,10 +164,21 @@ def _as_array(name: str, part: Any) -> Array:
         raise DataError(f"{name} cannot become one array of numbers: {error}.") from error
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise DataError(
-            f"{name} must be an array of numbers with rows first, but is {array.dtype.name} of shape {array.shape}. "
+            f"{name} must be an array of numbers with rows first, but is {kind_of(array)} of shape {array.shape}. "
             "Encode words as numbers first, or train on the table with `chainrule train`."
         )
     return array
+
+
+def kind_of(array: Array) -> str:
+    """What an array holds, in a word: "text", or the name of its data type.
+
+    Examples
+    --------
+    >>> kind_of(np.array(["cat", "dog"])), kind_of(np.array([1 + 2j]))
+    ('text', 'complex128')
+    """
+    return "text" if array.dtype.kind in "US" else array.dtype.name
 
 
 def hold_out(rows: Rows, validation: Any, seed: int, loss: Loss) -> tuple[Rows, Rows]:

@@ -71,14 +71,18 @@ class Culprit:
     advice: str
 
     def __str__(self) -> str:
+        example = "" if self.example is None else f", example {self.example} of the batch"
+        example += "" if self.row is None else f", row {self.row} of the data"
+        return f"{self.told(f'at {self.source}{example}')} {self.advice}"
+
+    def told(self, where: str) -> str:
+        """The op, its inputs, layer and phase in a sentence that ends with `where`; without advice."""
         made = f"{self.op}({', '.join(f'{value:.6g}' for value in self.inputs)})" if self.inputs else self.op
         phase = "forward pass" if self.phase == FORWARD else self.phase
         place = f'in the {phase} of layer "{self.layer}"' if self.layer else f"in the {phase}"
         if self.phase == BACKPROPAGATION:
             place += f" (the gradient of {self.gradient_of})" if self.gradient_of else ""
-        example = "" if self.example is None else f", example {self.example} of the batch"
-        example += "" if self.row is None else f", row {self.row} of the data"
-        return f"It began with {made} = {self.value:g} {place}, at {self.source}{example}. {self.advice}"
+        return f"It began with {made} = {self.value:g} {place}{f', {where}' if where else ''}."
 
 
 def culprit_of(

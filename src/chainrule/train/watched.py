@@ -135,6 +135,10 @@ class Watched:
         every = (figures for glance in self.glances for figures in glance.layers.values())
         return list(dict.fromkeys(name for figures in every for name in figures))
 
+    def figures_of(self, layer: str) -> list[str]:
+        """The figures that one layer has at some step."""
+        return list(dict.fromkeys(name for glance in self.glances for name in glance.layers.get(layer, {})))
+
     def column(self, figure: str, layer: str | None = None) -> Array:
         """One figure over the steps.
 
@@ -153,7 +157,7 @@ class Watched:
         Raises
         ------
         ArgumentError
-            If there is no such figure or layer.
+            If there is no such figure or layer, or the layer never had that figure, as an activation has no weights.
         """
         if layer is None and figure in ("loss", "learning_rate"):
             return np.array([getattr(glance, figure) for glance in self.glances])
@@ -163,6 +167,11 @@ class Watched:
             raise ArgumentError(f'no layer "{layer}" was watched, but {", ".join(self.layers)}.')
         if self.glances and figure not in self.figures:
             raise ArgumentError(f'no figure "{figure}" of layers was watched, but {", ".join(self.figures)}.')
+        if self.glances and figure not in (known := self.figures_of(layer)):
+            raise ArgumentError(
+                f'layer "{layer}" has no "{figure}": figures of parameters need some that a gradient comes to, figures '
+                f"of activations need floating numbers; it has {', '.join(known)}."
+            )
         return np.array([glance.layers.get(layer, {}).get(figure, math.nan) for glance in self.glances])
 
     def __repr__(self) -> str:

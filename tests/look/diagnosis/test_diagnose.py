@@ -31,6 +31,8 @@ def network(*end: nn.Module) -> nn.Sequential:
         ({"loss": "crossentropy"}, cr.ArgumentError, 'did you mean "cross_entropy"'),
         ({"optimizer": "adamm"}, cr.ArgumentError, "adam"),
         ({"optimizer": 0.1}, cr.ArgumentError, "optimizer must be an optimizer"),
+        ({"history": [cr.History(), None]}, cr.ArgumentError, r"history\[1\] must be what fit returned.* NoneType"),
+        ({"data": (np.zeros((2, 3)), ["cat", "dog"])}, cr.DataError, "y of data must be an array .* but is text"),
         ({"history": {"loss": [1.0]}}, cr.ArgumentError, "history must be what fit returned"),
         ({"batch_size": 0}, cr.ArgumentError, "batch_size must be a whole number from 1"),
         ({"batch_size": True}, cr.ArgumentError, "batch_size"),

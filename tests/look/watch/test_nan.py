@@ -81,6 +81,16 @@ def bits(net: nn.Module) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in net.arrays().items()}
 
 
+def test_data_that_is_not_finite_is_refused_in_arrays_and_left_out_in_batches() -> None:
+    X, y = np.ones((40, 4), np.float32), np.ones((40, 1), np.float32)
+    X[21, 2] = np.nan
+    with pytest.raises(cr.DataError, match="X holds nan in row 21, column 2"):
+        cr.fit(nn.Dense(4, 1), (X, y), loss="mse", on_nan="skip", progress=False)
+    batches = [(X[start : start + 10], y[start : start + 10]) for start in range(0, 40, 10)]
+    history = cr.fit(nn.Dense(4, 1), batches, loss="mse", epochs=1, on_nan="skip", progress=False)
+    assert [skipped.step for skipped in history.skipped] == [3]
+
+
 @pytest.mark.parametrize("compile", [True, False], ids=["compiled", "eager"])
 def test_a_bad_step_can_be_left_out_as_if_its_batch_had_not_been_there(compile: bool) -> None:
     X, y = bad_row()

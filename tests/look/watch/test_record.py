@@ -132,3 +132,28 @@ def test_what_cannot_be_had_is_said() -> None:
     _, _, other = trained(plain, OPTIMIZERS["adam"])
     with pytest.raises(cr.ArgumentError, match=r"not recorded: train with fit\(.*cr.look.Record"):
         other.at(3)
+
+
+@pytest.mark.parametrize("compile", [True, False], ids=["compiled", "eager"])
+def test_after_the_last_step_there_is_no_batch(compile: bool) -> None:
+    net, _, history = trained(plain, OPTIMIZERS["adam"], cr.look.Record(every=4), compile=compile)
+    then = history.moment(15)
+    assert bits(then.net) == bits(net)
+    with pytest.raises(cr.ArgumentError, match=r"no step came after step 15, .*history.moment\(14\).batch"):
+        then.batch  # noqa: B018
+    assert len(history.moment(14).batch) == 2
+
+
+@pytest.mark.parametrize("compile", [True, False], ids=["compiled", "eager"])
+def test_a_moment_on_a_checkpoint_sees_that_the_data_was_changed(compile: bool) -> None:
+    X, y = data()
+    net, used, history = trained(
+        plain, OPTIMIZERS["adam"], cr.look.Record(every=5), data=(X, y), epochs=3, compile=compile
+    )
+    at_ten, last = bits(history.at(10)), (bits(net), bits(used))
+    assert bits(history.moment(10).net) == at_ten
+    X *= 2
+    with pytest.raises(cr.DataError, match=r"step 11 of the run had the loss .* were changed since"):
+        history.moment(10)
+    assert bits(history.at(10)) == at_ten  # kept whole, so the data has no part in it
+    assert (bits(net), bits(used)) == last

@@ -202,6 +202,8 @@ def test_what_was_not_watched_is_said() -> None:
         history.watched.column("gradient_norm", "7")
     with pytest.raises(cr.ArgumentError, match='no figure "norm" of layers was watched, but activation_mean'):
         history.watched.column("norm", "0")
+    with pytest.raises(cr.ArgumentError, match=r'layer "1" has no "gradient_norm": .* it has activation_mean'):
+        history.watched.column("gradient_norm", "1")
     with pytest.raises(cr.ArgumentError, match='"gradient_norm" is a figure of layers'):
         history.watched.column("gradient_norm")
     with pytest.raises(cr.DataError, match="line 1: this is not what was seen of a step"):

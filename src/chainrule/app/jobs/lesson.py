@@ -31,16 +31,31 @@ MOST_COLUMNS = 5_000
 class Part:
     """Some rows: inputs float32 (rows, features); class numbers int64 (rows,) or numbers float32 (rows, 1); weights.
 
-    `names` says where each row comes from: its line in the file, or the image's path.
+    `names` says where each row comes from: its line in the file, or the image's path; `counts` and `source` what is
+    numbered there, such as "line" and "people.csv", if anything is.
     """
 
     X: Array
     y: Array
     weights: Array | None
     names: Array
+    counts: str = ""
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def place(self, row: int) -> str:
+        """Where a row comes from, in words.
+
+        Examples
+        --------
+        >>> one = np.zeros((1, 1))
+        >>> Part(one, one, None, np.array([7]), "line", "people.csv").place(0), Part(one, one, None, ["a.png"]).place(0)
+        ('line 7 of people.csv', 'a.png')
+        """
+        name = str(self.names[row])
+        return f"{self.counts} {name}{f' of {self.source}' if self.source else ''}" if self.counts else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +184,7 @@ def _part(schema: TableSchema, frame: pl.DataFrame, place: Place, rows: Array) -
     arrays = schema.transform(frame[rows], place=chosen)
     if arrays.y is None or chosen.lines is None:
         raise DataError(f'the rows have no "{schema.target.name}".')
-    return Part(arrays.X, arrays.y, arrays.weights, chosen.lines)
+    return Part(arrays.X, arrays.y, arrays.weights, chosen.lines, chosen.counts, chosen.source)
 
 
 def places_of(schema: TableSchema) -> dict[str, slice]:
@@ -205,7 +220,7 @@ def _from_images(source: Images, flags: Flags) -> Lesson:
     schema = ImageSchema.fit(images, kept[rest])
     names = np.array([str(path) for path in images.paths]) if images.paths else np.arange(1, len(images.y) + 1)
     parts = [
-        Part(schema.transform(images.X[rows]), images.y[rows], None, names[rows])
+        Part(schema.transform(images.X[rows]), images.y[rows], None, names[rows], "" if images.paths else "image")
         for rows in (kept[rest], kept[held], test)
     ]
     height, width = schema.size

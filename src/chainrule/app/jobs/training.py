@@ -18,6 +18,7 @@ from chainrule.app.jobs import baselines, judge
 from chainrule.app.jobs.answers import scored
 from chainrule.app.jobs.choices import Choices, build, decide, flags_of, optimizer_for
 from chainrule.app.jobs.diagnosing import diagnose_training
+from chainrule.app.jobs.failure import in_words_of_flags
 from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.importance import importances
 from chainrule.app.jobs.lesson import Lesson, prepare
@@ -27,6 +28,7 @@ from chainrule.app.jobs.repairing import mend
 from chainrule.app.jobs.runs import HISTORY, MODEL, REPORT, RUN, opened_folder, save_model, save_run
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
+from chainrule.errors import NonFiniteError
 from chainrule.look.remedies.loop import Trial
 from chainrule.nn.module import Module
 from chainrule.train.callbacks import Callback, EarlyStopping
@@ -70,6 +72,7 @@ class KeepBest(Callback):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.has_written = False
         self._written = time.monotonic()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
@@ -77,7 +80,7 @@ class KeepBest(Callback):
         now = time.monotonic()
         if trainer.history.best_epoch == trainer.epoch and now - self._written >= SECONDS_BETWEEN_SAVES:
             save_model(self.plan.folder, trainer.net, self.plan.lesson.schema, self.plan.choices.answers)
-            self._written = now
+            self._written, self.has_written = now, True
 
 
 def train(
@@ -121,11 +124,15 @@ def train(
         plan = Plan(lesson, choices, build(choices, lesson), folder)
         begin(plan)
         began = time.perf_counter()
-        callbacks, repaired = [KeepBest(plan), *callbacks], None
-        if repair is None:
-            history = _learn(plan, callbacks)
-        else:
-            plan, history, repaired = _repaired(flags, plan, callbacks, repair)
+        best, repaired = KeepBest(plan), None
+        try:
+            if repair is None:
+                history = _learn(plan, [best, *callbacks])
+            else:
+                plan, history, repaired = _repaired(flags, plan, [best, *callbacks], repair)
+        except NonFiniteError as error:
+            kept = folder if best.has_written else None
+            raise in_words_of_flags(error, lesson, choices, kept, was_repaired=repair is not None) from error
         seconds = time.perf_counter() - began
         save_model(folder, plan.net, lesson.schema, plan.choices.answers)
         save_run(folder, flags_of(flags, plan.choices), history)

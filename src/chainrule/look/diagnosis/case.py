@@ -63,6 +63,8 @@ class Case:
         How many rows the network learns from; X and y may be a sample of them.
     batch_size
         Rows in a step.
+    numbers
+        As which rows of their data the user knows the rows of X and of validation; None where they are given so.
     """
 
     def __init__(
@@ -77,11 +79,12 @@ class Case:
         batch_size: int | None,
         feature_names: tuple[str, ...],
         rows: int | None = None,
+        numbers: tuple[Array, Array] | None = None,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.X, self.y, self.weighted = data[0], data[1], len(data) > 2
         self.rows = len(self.X) if rows is None else rows
-        self.validation, self.runs = validation, histories
+        self.validation, self.runs, self.numbers = validation, histories, numbers
         self.history = histories[-1] if histories else None
         self._batch_size, self._feature_names = batch_size, feature_names
         self._trials: dict[tuple[float | None, bool], Trial | None] = {}
@@ -118,6 +121,10 @@ class Case:
     def row(self, place: int) -> int:
         """Which row of X stands at a place of the sample."""
         return int(self._order[place])
+
+    def known_row(self, place: int, *, held: bool = False) -> int:
+        """As which row the user knows a row of X, or with `held` of validation."""
+        return place if self.numbers is None else int(self.numbers[held][place])
 
     @cached_property
     def is_numeric(self) -> bool:

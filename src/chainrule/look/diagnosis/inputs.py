@@ -18,16 +18,20 @@ SHARED, MOVED = 0.02, 3.0
 
 
 def _not_finite(case: Case) -> Iterator[Sign]:
-    for name, array in (("X", case.X), ("y", case.y)):
+    held = [] if case.validation is None else list(zip("Xy", case.validation, strict=False))
+    for name, array, is_held in (("X", case.X, False), ("y", case.y, False), *((*part, True) for part in held)):
         bad = ~np.isfinite(array)
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
-            where = f"{name}, row {place[0]}" + (f", {case.column(_flat(case, place))}" if name == "X" else "")
-            rows = int(bad.reshape(len(array), -1).any(axis=1).sum())
+            row, rows = case.known_row(place[0], held=is_held), int(bad.reshape(len(array), -1).any(axis=1).sum())
+            of = "" if not is_held else " of validation" if case.numbers is None else " (held out for validation)"
+            where = f"{name}{of}, row {row}" if case.numbers is None else f"{name}, row {row}{of}"
             yield error(
-                where,
-                f"{name} holds {array[place]} in row {place[0]} and {int(bad.sum()):,} such numbers in all: one is "
-                "enough to turn every parameter into NaN.",
+                where + (f", {case.column(_flat(case, place))}" if name == "X" else ""),
+                f"{name}{of if case.numbers is None else ''} holds {array[place]} in row {row} and {int(bad.sum()):,} "
+                "such numbers in all: one is enough to turn "
+                + ("its loss and the choice of the best epoch" if is_held else "every parameter")
+                + " into NaN.",
                 "fill them in, X = np.where(np.isfinite(X), X, np.nanmean(X, axis=0)), or drop those rows"
                 if name == "X"
                 else "drop those rows: known = np.isfinite(y); X, y = X[known], y[known]",
@@ -149,7 +153,7 @@ def _shared_rows(case: Case) -> Iterator[Sign]:
     share = float(shared.mean())
     if share > SHARED + 2 * natural:
         yield warning(
-            f"validation, row {int(np.argmax(shared))}",
+            f"validation, row {case.known_row(int(np.argmax(shared)), held=True)}",
             f"{share:.0%} of the validation rows are also in the training rows, so that validation praises memory.",
             "split first and only once: remove shared rows, or give fit validation=0.2",
             shared_rows=int(shared.sum()),

@@ -27,7 +27,7 @@ def _out_of_range(case: Case) -> Iterator[Sign]:
             wrong = (y.reshape(-1) < 0) | (y.reshape(-1) >= width)
             advice = f"number the classes from 0: y = y - {low}" if high - low < width else "number the classes from 0"
             yield error(
-                f"y, row {int(np.argmax(wrong))}",
+                f"y, row {case.known_row(int(np.argmax(wrong)))}",
                 f"Classes are numbered {low} to {high}, but the network's {width} outputs stand for 0 to {width - 1}.",
                 advice,
                 wrong_labels=int(wrong.sum()),
@@ -41,7 +41,7 @@ def _out_of_range(case: Case) -> Iterator[Sign]:
             two = np.unique(y).size == 2
             advice = f"map your two classes to 0 and 1: y = y == {np.unique(y)[-1]}" if two else "check the column"
             yield error(
-                f"y, row {int(np.argmax(beyond))}",
+                f"y, row {case.known_row(int(np.argmax(beyond)))}",
                 f"{name} expects {what}, but y goes from {float(y.min()):g} to {float(y.max()):g}.",
                 advice if name == "binary_cross_entropy" else "choose a loss for such targets: mean_squared_error",
                 wrong_labels=int(beyond.sum()),
@@ -162,7 +162,7 @@ def _likely_wrong(case: Case) -> Iterator[Sign]:
         return  # of labels that are wrong in so many rows, nothing could tell more than the rest
     if min(shares) >= WRONG / 2 and share >= WRONG:
         yield warning(
-            f"y, row {case.row(int(np.argmax(against)))}",
+            f"y, row {case.known_row(case.row(int(np.argmax(against))))}",
             f"About {share:.0%} of the rows stand among rows of one other class, in every class alike: their "
             "labels are likely wrong.",
             "look at some of these rows; cr.losses.cross_entropy(..., label_smoothing=0.1) bears wrong labels better",

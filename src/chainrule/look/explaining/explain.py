@@ -15,6 +15,7 @@ from chainrule.look.explaining.recording import Recording, record
 from chainrule.nn.losses import LossFunction, get_loss
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import SGD, Optimizer, get_optimizer
+from chainrule.train.inputs import kind_of
 from chainrule.train.steps import modes_kept, net_dtype
 
 Array = np.ndarray[Any, Any]
@@ -137,9 +138,7 @@ def _array(name: str, value: Any, dtype: Any) -> Array:
     except (ValueError, TypeError) as error:
         raise DataError(f"{name} cannot become one array of numbers: {error}.") from error
     if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{name} must be an array of numbers, but holds {array.dtype.name}; encode it as numbers first."
-        )
+        raise DataError(f"{name} must be an array of numbers, but holds {kind_of(array)}; encode it as numbers first.")
     return array.astype(dtype) if array.dtype.kind == "f" else array
 
 

@@ -43,29 +43,37 @@ def standardise_targets(way: Way, finding: Finding, seed: int) -> Change[Way] | 
 
 
 def fill_gaps(way: Way, finding: Finding, seed: int) -> Change[Way] | None:
-    """Inputs that are NaN or infinite become the mean of their column; rows without a target are left out."""
+    """Inputs that are NaN or infinite become the mean of their column; rows without a target are left out.
+
+    The mean is that of the training rows, also for the validation rows.
+    """
     X = way.data[0]
+    if way.validation[0].shape[1:] != X.shape[1:]:
+        return None
     known = np.isfinite(X)
     with np.errstate(all="ignore"):
         means = np.where(known, X, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
-    data, held = (_filled(part, means) for part in (way.data, way.validation))
+    both = way.data, way.validation
+    kept = [np.asarray(np.isfinite(part[1].reshape(len(part[1]), -1)).all(axis=1)) for part in both]
+    data, held = (_filled(part, chosen, means) for part, chosen in zip(both, kept, strict=True))
     if not len(data[0]) or not len(held[0]):
         return None
-    filled, dropped = int((~known).sum()), len(X) - len(data[0])
+    filled = sum(int((~np.isfinite(part[0])).sum()) for part in both)
+    dropped = sum(int((~chosen).sum()) for chosen in kept)
+    numbers = None if way.numbers is None else (way.numbers[0][kept[0]], way.numbers[1][kept[1]])
     parts = [f"{filled} missing inputs become the mean of their column"] if filled else []
     parts += [f"{dropped} rows without a target are left out"] if dropped else []
     if not parts:
         return None
     return Change(
-        way.with_(data=data, validation=held),
+        way.with_(data=data, validation=held, numbers=numbers),
         ", ".join(parts),
         "X = np.where(np.isfinite(X), X, means)" if filled else "known = np.isfinite(y); X, y = X[known], y[known]",
     )
 
 
-def _filled(part: Data, means: Array) -> Data:
-    X, y = part[0], part[1]
-    kept = np.isfinite(y.reshape(len(y), -1)).all(axis=1)
+def _filled(part: Data, kept: Array, means: Array) -> Data:
+    X = part[0]
     X = np.where(np.isfinite(X), X, means).astype(X.dtype)
     return (X[kept], *(array[kept] for array in part[1:]))
 

@@ -57,6 +57,8 @@ class Way:
         As for `fit`.
     undo
         The layer that brings answers back to the unit of the targets, where the targets are learned standardised.
+    numbers
+        Which rows of the user's data `data` and `validation` are; None where both were given.
     """
 
     net: Module
@@ -67,6 +69,7 @@ class Way:
     batch_size: int
     patience: int | None
     undo: Standardize | None = None
+    numbers: tuple[Array, Array] | None = None
 
     def learned(self, part: Data) -> Data:
         """The rows of a part with the targets as the network learns them."""

@@ -37,14 +37,30 @@ class Moment:
         The number of steps that were made by then.
     net, optimizer
         Copies of the network and the optimizer as they were.
-    batch
-        What the next step learned from: inputs, targets and perhaps weights; empty after the last step.
+    following
+        The arrays of `batch`; empty after the last step.
     """
 
     step: int
     net: Module
     optimizer: Optimizer
-    batch: tuple[Array, ...]
+    following: tuple[Array, ...]
+
+    @property
+    def batch(self) -> tuple[Array, ...]:
+        """What the next step learned from: inputs, targets and perhaps weights.
+
+        Raises
+        ------
+        ArgumentError
+            After the last step, as none came after it.
+        """
+        if not self.following:
+            raise ArgumentError(
+                f"no step came after step {self.step}, the last of the run, so there is no batch that it learned from; "
+                f"history.moment({self.step - 1}).batch is that of the last step."
+            )
+        return self.following
 
 
 class Record(Callback):
@@ -176,8 +192,18 @@ class Recording:
         ArgumentError
             If the run has no such step, or its batches cannot be walked again.
         DataError
-            If the steps come to other losses than in the run: data, layers or loss were changed since.
+            If the steps, or the one after them, come to other losses than in the run: data, layers or loss were changed
+            since.
         """
+        net, optimizer, batch = self._then(step, is_next_made=True)
+        return Moment(int(step), net, optimizer, batch)
+
+    def at(self, step: int) -> Module:
+        """The network as it was after so many steps; raises as `moment` does."""
+        return self._then(step, is_next_made=False)[0]
+
+    def _then(self, step: int, *, is_next_made: bool) -> tuple[Module, Optimizer, tuple[Array, ...]]:
+        """Network, optimizer and the next batch; the step with that batch proves that it is still the same."""
         if isinstance(step, bool) or not isinstance(step, int | np.integer) or not self.begin <= step <= self.end:
             raise ArgumentError(f"the run was recorded from step {self.begin} to {self.end}, but step is {step!r}.")
         trainer = self.trainer
@@ -187,14 +213,13 @@ class Recording:
             trainer.net.train()
             self._walk(start.step, int(step))
             then = self._now(int(step))
+            batch = self._batch_after(int(step))
+            if is_next_made and batch:
+                self._walk(int(step), int(step) + 1)
         net, optimizer = copy.deepcopy((trainer.net, trainer.optimizer))
         net.load_arrays(then.net)
         optimizer.load_arrays(then.optimizer, net.parameters())
-        return Moment(int(step), net, optimizer, self._batch_after(int(step)))
-
-    def at(self, step: int) -> Module:
-        """The network as it was after so many steps."""
-        return self.moment(step).net
+        return net, optimizer, batch
 
     @contextmanager
     def _put_back(self) -> Iterator[None]:
