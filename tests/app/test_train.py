@@ -1,5 +1,6 @@
 """`chainrule train` as a stranger uses it: what it learns, what it writes, what it says, and how it stops."""
 
+import gzip
 import json
 import os
 import re
@@ -381,7 +382,7 @@ def test_a_run_that_breaks_down_says_where_and_which_flags_help(chainrule, tmp_p
     lesson = prepare(open_source("diabetes"), Flags("diabetes"))
     line = int(re.search(r"for line (\d+) of diabetes.csv", message)[1])
     row = lesson.training.names.tolist().index(line)
-    target = builtin.path("diabetes").read_text().splitlines()[line - 1].split(",")[-1]
+    target = gzip.decompress(builtin.path("diabetes").read_bytes()).decode().splitlines()[line - 1].split(",")[-1]
     assert lesson.schema.restore(lesson.training.y[[row]]).item() == pytest.approx(float(target), rel=1e-5)
 
 

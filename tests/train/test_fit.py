@@ -125,7 +125,7 @@ def test_a_layer_behind_stop_gradient_stays_as_with_detach_in_pytorch(iris: Data
                 rule.step()
         return {name: each.detach().numpy() for name, each in own.items() if name.endswith("weight")}
 
-    expected = oracle("a detached layer", in_torch)
+    expected = oracle(f"a detached layer, {compile}", in_torch)
     fit(net, (X, y), loss="cross_entropy", optimizer=cr.optim.AdamW(0.01, weight_decay=0.1), epochs=2, progress=False,
         compile=compile)  # fmt: skip
     np.testing.assert_array_equal(net.first.weight, begin["first.weight"])  # not even decayed

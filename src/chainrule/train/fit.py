@@ -141,12 +141,7 @@ def fit(
     source: BatchSource
     rows = None
     if _are_batches(data):
-        if diagnose:
-            raise ArgumentError(
-                "diagnose=True needs arrays, which can be looked at again when the run is over; with batches leave it "
-                "out, and ask cr.look.diagnose(net, (X, y), loss=..., history=history) about some rows afterwards."
-            )
-        source = _given(data, epochs, validation, sample_weights)
+        source = _given(data, epochs, validation, sample_weights, diagnose)
     else:
         rows = rows_of(data, dtype, sample_weights)
         kept = rows
@@ -208,13 +203,18 @@ def _are_batches(data: Any) -> bool:
     return not isinstance(data, tuple)
 
 
-def _given(data: Any, epochs: int, validation: Any, sample_weights: Any) -> GivenBatches:
+def _given(data: Any, epochs: int, validation: Any, sample_weights: Any, diagnose: bool | None) -> GivenBatches:
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict | np.ndarray | Tensor):
         raise DataError(f"data must be (X, y), (X, y, weights) or an iterable of batches, not {type(data).__name__}.")
     if sample_weights is not None:
         raise ArgumentError("sample_weights goes with arrays; with batches, give each batch as (x, y, weights).")
     if validation is not None and not isinstance(validation, tuple | list):
         raise ArgumentError("a fraction for validation needs arrays; with batches give a set: validation=(X, y).")
+    if diagnose:
+        raise ArgumentError(
+            "diagnose=True needs arrays, which can be looked at again when the run is over; with batches leave it "
+            "out, and ask cr.look.diagnose(net, (X, y), loss=..., history=history) about some rows afterwards."
+        )
     return GivenBatches(data, epochs)
 
 

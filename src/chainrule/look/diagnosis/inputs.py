@@ -166,6 +166,7 @@ def _moved_validation(case: Case) -> Iterator[Sign]:
     if case.validation is None or not case.is_numeric or case.validation[0].shape[1:] != case.X.shape[1:]:
         return
     rows, held = case.sample[0].astype(np.float64), case.validation[0].reshape(len(case.validation[0]), -1)
+    held = held[np.isfinite(held).all(axis=1)]  # a gap is a finding of its own
     spread = rows.std(axis=0)
     # Of a rare mark, such as that of a missing cell, so few rows held out need not have one.
     alive = (spread > 0) & ((rows != np.median(rows, axis=0)).mean(axis=0) * len(held) >= 8)
