@@ -144,9 +144,11 @@ def test_the_optimizer_is_that_of_the_run_unless_another_is_named(chainrule, iri
     assert named["optimizer"].startswith("SGD(learning_rate=0.25")
 
 
-def test_files_are_written_whole_and_nothing_else_is_printed(chainrule, net_run: Path, tmp_path: Path) -> None:
+def test_a_page_is_written_beside_the_answer(chainrule, net_run: Path, tmp_path: Path) -> None:
     ran = chainrule("explain", net_run, "iris", "--row", 2, "--html", "a.html", "--path", "0.weight", "0,0")
-    assert (ran.status, ran.out) == (0, "")
+    assert ran.status == 0
+    assert "Why ∂loss" in ran.out, "the page is written also, not instead, as diagnose does"
+    assert "written to a.html" in ran.err
     page = (tmp_path / "a.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "<script" not in page
@@ -187,7 +189,14 @@ BAD = {
     "a layer that is not there": (("--gradient-of", "9"), ('"9"', "Known: 0.weight")),
     "an optimizer that is not known": (("--optimizer", "adm"), ('"adm"', '"adam"')),
     "a rate that is none": (("--learning-rate", "nan"), ("learning_rate", "nan")),
-    "a network too large for formulas": (("--latex", "a.tex"), ("small networks",)),
+    "a span beyond the end": (("--rows", "0:1000"), ("0:1000", "iris has 150", "0 to 149")),
+    "a span before the beginning": (("--rows", "-151:3"), ("-151:3", "iris has 150")),
+    "a row twice": (("--row", "1", "--row", "1"), ("row 1", "twice")),
+    "a row that the span has too": (("--row", "-149", "--rows", "0:3"), ("row 1", "twice")),
+    "a network too large for formulas": (
+        ("--latex", "a.tex"),
+        ("small networks", "0.weight", "(4, 64)", "64 elements"),
+    ),
     "a file that cannot be written": (("--html", "nowhere/a.html"), ("nowhere",)),
 }
 

@@ -69,6 +69,27 @@ def test_the_strongest_come_first_and_push_the_way_they_are_said_to() -> None:
     assert examples.to_dict()["contributions"] == [-1.5, -1.0, 1.0, 0.0]
 
 
+def test_a_weight_that_no_example_pushes_is_told_with_what_stopped_it() -> None:
+    net = nn.Sequential(nn.Dense(1, 1), nn.ReLU(), nn.Dense(1, 1))
+    net[0].weight.assign([[-1.0]])
+    step = cr.look.explain(net, np.array([[1.0], [2.0]]), np.ones((2, 1)), "mse")
+    examples = step.examples("0.weight", (0, 0))
+    assert examples.dead_end == step.path("0.weight", (0, 0)).dead_end != ""
+    assert "ends at 1 (ReLU()), whose derivative is 0" in " ".join(str(examples).split())
+    assert "the other" not in str(examples)
+    assert "whose derivative is 0" in examples.to_html()
+    assert examples.to_dict()["dead_end"] == examples.dead_end
+    assert step.examples("2.bias", 0).dead_end == ""
+
+
+def test_contributions_that_cancel_are_no_dead_end() -> None:
+    net = nn.Sequential(nn.Dense(1, 1, init="zeros", bias=False))
+    step = cr.look.explain(net, np.ones((3, 1)), np.array([[1.0], [-1.0], [0.0]]), "mse")
+    examples = step.examples("0.weight", (0, 0))
+    assert (examples.gradient, examples.dead_end) == (0, "")
+    assert "the other example 0" in str(examples)
+
+
 def test_guesses_without_rows_are_refused() -> None:
     net = nn.Sequential(nn.Dense(2, 2), nn.Lambda(lambda x: cr.sum(x, axis=0)))
     step = cr.look.explain(net, np.ones((3, 2)), np.ones(3), lambda guess, target: cr.sum(guess))

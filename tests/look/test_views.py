@@ -147,9 +147,17 @@ def test_every_rule_can_be_written_in_latex() -> None:
 
 
 def test_latex_of_a_large_network_is_refused() -> None:
-    step = cr.look.explain(nn.Dense(50, 3), np.ones((1, 50)), [1], "cross_entropy")
-    with pytest.raises(cr.ArgumentError, match=r"to_latex is for small networks: weight has the shape \(50, 3\)"):
+    step = cr.look.explain(nn.Dense(50, 3), np.ones((90, 50)), np.ones(90, np.int64), "cross_entropy")
+    refusal = r"the parameter weight has the shape \(50, 3\), 150 elements, .* 64 .* Fewer rows do not help"
+    with pytest.raises(cr.ArgumentError, match=refusal):
         step.to_latex()
+
+
+def test_latex_of_many_rows_says_how_many_fit() -> None:
+    net, x, y = nn.Sequential(nn.Dense(3, 9)), np.ones((20, 3)), np.ones((20, 9))
+    with pytest.raises(cr.ArgumentError, match=r"shape \(20, 9\), 180 elements, .* Explain at most 7 of the 20 rows"):
+        cr.look.explain(net, x, y, "mse").to_latex()
+    assert "bmatrix" in cr.look.explain(net, x[:7], y[:7], "mse").to_latex()
 
 
 def test_operations_between_layers_are_layers_of_their_own_in_the_views() -> None:

@@ -11,7 +11,7 @@ from chainrule.train.storage import write_atomically
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
-ROWS, QUESTIONS, STEP, OUTPUT = "Which rows", "What to ask", "The step", "What comes out"
+ROWS, QUESTIONS, STEP, OUTPUT = "Which rows", "What to ask; hides the four phases", "The step", "What comes out"
 Weight = tuple[str, str]
 
 
@@ -28,18 +28,30 @@ Data = Annotated[
 ]
 Row = Annotated[
     list[int] | None,
-    _option("--row", "N", ROWS, "A row, counted from 0; may be given several times. Default the first."),
+    _option(
+        "--row",
+        "N",
+        ROWS,
+        "A row, counted from 0, or from the end: -1 is the last. May be given several times; default 0.",
+    ),
 ]
-Rows = Annotated[str | None, _option("--rows", "FROM:TO", ROWS, "Several rows as one batch, such as 0:8.")]
+Rows = Annotated[
+    str | None,
+    _option("--rows", "FROM:TO", ROWS, "Several rows as one batch: 0:8 are rows 0 to 7, -8: the last eight."),
+]
 Path = Annotated[
     Weight | None,
-    _option("--path", "WEIGHT I,J", QUESTIONS, "Why this weight's gradient is what it is, such as 0.weight 3,5."),
+    _option(
+        "--path", "WEIGHT I,J", QUESTIONS, "Why a gradient is what it is: 0.weight 3,5 (input 3 to unit 5), 0.bias 1."
+    ),
 ]
 Examples = Annotated[
-    Weight | None, _option("--examples", "WEIGHT I,J", QUESTIONS, "Which rows of the batch pushed this weight.")
+    Weight | None,
+    _option("--examples", "WEIGHT I,J", QUESTIONS, "Which rows of the batch pushed a weight, named as for --path."),
 ]
 GradientOf = Annotated[
-    str | None, _option("--gradient-of", "NAME", QUESTIONS, "The gradient of a parameter, a layer, or the input x.")
+    str | None,
+    _option("--gradient-of", "NAME", QUESTIONS, "The gradient of a parameter (0.weight), a layer (0), or the input x."),
 ]
 Sensitivity = Annotated[bool, _option("--sensitivity", None, QUESTIONS, "Which inputs the loss reacts to most.")]
 Check = Annotated[bool, _option("--check", None, STEP, "Put numeric gradients beside the exact ones.")]
@@ -50,9 +62,9 @@ OptimizerName = Annotated[
 LearningRate = Annotated[
     float | None, _option("--learning-rate", "RATE", STEP, "Default that with which the run began.")
 ]
-Html = Annotated[str | None, _option("--html", "FILE", OUTPUT, "Write one HTML page instead.")]
+Html = Annotated[str | None, _option("--html", "FILE", OUTPUT, "Also write one HTML page.")]
 Latex = Annotated[
-    str | None, _option("--latex", "FILE", OUTPUT, "Write the formulas with their numbers; for small networks.")
+    str | None, _option("--latex", "FILE", OUTPUT, "Also write the formulas with their numbers; for small networks.")
 ]
 Json = Annotated[bool, _option("--json", None, OUTPUT, "Print one JSON document and nothing else.")]
 
@@ -78,7 +90,10 @@ def explain(
     """Take one training step apart: forward, loss, backpropagation, update.
 
     Shows what the network would learn from rows whose answers are known, number by number. Nothing changes: the model
-    stays as it is. With a question it shows that answer alone.
+    stays as it is. With a question it shows that answer and leaves the four phases out; a page has both.
+
+    Layers are named by their place in the network, as the phases show them: 0 is the first, 0.weight its weight, 0.bias
+    its bias. A weight has two places, I,J: from input I to unit J; a bias has one.
 
     [bold]chainrule explain runs/people people.csv --row 3[/bold]
 
@@ -99,7 +114,6 @@ def explain(
         return
     for note in found.notes:
         screen.remark(note)
-    if not written:
-        stepping.show(found, answers)
+    stepping.show(found, answers)
     for file in written:
         screen.remark(f"written to {file}.")

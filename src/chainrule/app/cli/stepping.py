@@ -231,7 +231,7 @@ def formulas(found: Explained, answers: Answers) -> str:
     """
     large = too_large(found.step)
     if large:
-        raise ArgumentError(f"--latex is for small networks: {large}. Use --html FILE, or explain fewer rows.")
+        raise ArgumentError(f"--latex is for small networks: {large}; --html FILE has no limit.")
     return found.step.to_latex()
 
 

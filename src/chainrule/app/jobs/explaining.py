@@ -5,6 +5,7 @@ Comes in: the name of a model, of labelled data, and which rows. Goes out: an `E
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +132,7 @@ def chosen_rows(rows: Sequence[int], span: str | None, count: int, data: str) ->
     Raises
     ------
     ArgumentError
-        If there is no such row, or the span is none.
+        If there is no such row, one is asked for twice, or the span is none or goes beyond the rows.
 
     Examples
     --------
@@ -139,16 +140,29 @@ def chosen_rows(rows: Sequence[int], span: str | None, count: int, data: str) ->
     [9, 0, 1, 2]
     """
     found = [_row(row, count, data) for row in rows]
+    end = f"{data} has {count:,}, counted from 0 to {count - 1:,}"
     if span is not None:
         match = re.fullmatch(r"\s*(-?\d*)\s*:\s*(-?\d*)\s*", span)
         if match is None:
             raise ArgumentError(
                 f'--rows must be two numbers such as 0:8, from the first row to below the last, not "{span}".'
             )
-        within = range(count)[slice(*(int(end) if end else None for end in match.groups()))]
+        first, last = (int(place) if place else None for place in match.groups())
+        for place in (first, last):
+            if place is not None and not -count <= place <= count:
+                raise ArgumentError(
+                    f"--rows {span} goes beyond the rows: {end}, so that at most {count:,} ends a span."
+                )
+        within = range(count)[slice(first, last)]
         if not within:
             raise ArgumentError(f"--rows {span} holds no row: {data} has {count:,}, counted from 0.")
         found += within
+    twice = min((row for row, times in Counter(found).items() if times > 1), default=None)
+    if twice is not None:
+        raise ArgumentError(
+            f"row {twice:,} is asked for twice (--row and --rows add up, and -1 is the last row); in a batch each row "
+            "counts once: name it once."
+        )
     return found if rows or span is not None else [_row(0, count, data)]
 
 

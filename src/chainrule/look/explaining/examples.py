@@ -47,6 +47,8 @@ class Examples:
         The layers in which examples meet; empty where every example stands for itself.
     labels
         What the user calls the examples.
+    dead_end
+        Where no example contributes anything: why nothing comes through; else `""`.
     """
 
     parameter: str
@@ -56,6 +58,7 @@ class Examples:
     gradient: float
     coupled_by: tuple[str, ...]
     labels: Labels
+    dead_end: str = ""
 
     @property
     def separable(self) -> bool:

@@ -57,7 +57,8 @@ def explain(
         gradients, evenly spread. It is the same every time, and the output says what it was. `"all"` compares every
         element, however long that takes.
     labels
-        What columns of x, columns of the guesses and rows are called in the views: `cr.look.Labels(...)`.
+        What columns of x, columns of the guesses and rows are called in the views: `cr.look.Labels(...)`, with a name
+        for each or none.
 
     Returns
     -------
@@ -67,7 +68,8 @@ def explain(
     Raises
     ------
     ArgumentError
-        For an unknown loss or optimizer, with the nearest, something that is no network, or another `check`.
+        For an unknown loss or optimizer, with the nearest, something that is no network, another `check`, or labels
+        that are more or fewer than what they name.
     DataError
         If `x` or `y` are no numbers, or have different numbers of rows.
     ShapeError, DTypeError
@@ -99,6 +101,7 @@ def explain(
         net.parameters()  # gives every parameter the path that errors and views speak of
         recording = record(net, inputs, targets, known.function)
         _require_gradient(recording, known.name)
+        labels.require(inputs.shape, recording.guess.shape)
         return Explanation(net, inputs, targets, known, chosen, optimizer is None, recording, check, labels)
 
 

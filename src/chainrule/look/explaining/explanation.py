@@ -19,6 +19,7 @@ from chainrule.engine.state import Parameter, State
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ArgumentError, GradientError
 from chainrule.look.explaining import latex, lines, page, schema
+from chainrule.look.explaining.beginning import beginning_of
 from chainrule.look.explaining.examples import Examples, contributions_by_row, coupling_parts
 from chainrule.look.explaining.flow import Error, error_of
 from chainrule.look.explaining.formulas import LossStory, story_of
@@ -62,6 +63,8 @@ class Explanation:
         Whether the network was in training mode.
     labels
         What the user calls inputs, answers and examples.
+    began
+        Where the loss or a gradient is not finite: with which op, layer and example that began; else `""`.
     """
 
     def __init__(
@@ -89,9 +92,14 @@ class Explanation:
         self.layers: tuple[LayerStory, ...] = stories_of(self._parts, self._error, self._names)
         self.loss: LossStory = story_of(loss, recording, self._parts[-1], labels)
         self._planned = Plan.of(optimizer, assumed, self._parameter_gradients())
+        self.began = ""
+        if not (math.isfinite(self.loss.value) and math.isfinite(self._planned.promised)):
+            self.began = beginning_of(net, loss, optimizer, (x, y), self.layers, labels)
         self.checks: tuple[Check, ...] = ()
         self.extent: Extent | None = None
-        if check:
+        if check and not math.isfinite(self.exact_loss):
+            self.began += " No numeric gradients: differences of a loss that is not finite say nothing."
+        elif check:
             self.checks, self.extent = self._checked(check == "all")
 
     @functools.cached_property
@@ -99,10 +107,23 @@ class Explanation:
         """What the optimizer would do, and what that would do to the loss."""
         plan = self._planned
         new = {parameter: move.after for parameter, move in plan.moves.items()}
-        before = float(self._exact.loss.value)
+        before = self.exact_loss
         after = float(self._again(new).loss.value) if new else before
         moves = tuple(plan.moves.values())
         return Update(plan.optimizer, plan.assumed, plan.rule, plan.rate, moves, plan.promised, before, after)
+
+    @property
+    def exact_loss(self) -> float:
+        """The loss computed in float64: what the views show, and what `update` begins with.
+
+        `loss.value` is that of the step itself, in the data type of the network: its rounding can swallow a small loss.
+        """
+        return float(self._exact.loss.value)
+
+    @property
+    def loss_dtype(self) -> str:
+        """The data type in which the step itself computes its loss, such as `"float32"`."""
+        return self._recording.loss.dtype.name
 
     # --- Questions ---
     @property
@@ -197,7 +218,8 @@ class Explanation:
         direct = 0.0 if flow is None else float(flow[place])
         gradient = float(wide.error.arrived[node][place])
         meet = coupling_parts(wide.recording, wide.parts)
-        return Examples(wanted.name, place, found, direct, gradient, meet, self.labels)
+        dead_end = "" if direct or found.any() else unfolding.dead_end()
+        return Examples(wanted.name, place, found, direct, gradient, meet, self.labels, dead_end)
 
     def sensitivity(self) -> Sensitivity:
         """The gradient of the loss for the input, for images as a picture.

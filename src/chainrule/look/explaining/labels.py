@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from chainrule.errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,30 @@ class Labels:
     outputs: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
 
+    def require(self, x: Sequence[int], guess: Sequence[int]) -> None:
+        """Whether there is one name for each column of x and of the guesses, and for each row, by their shapes.
+
+        Raises
+        ------
+        ArgumentError
+            If there are more or fewer names than that: they would stand beside the wrong numbers.
+        """
+        named = (("inputs", self.inputs, "x", x), ("outputs", self.outputs, "the guesses", guess))
+        for argument, names, what, shape in named:
+            columns = 1 if len(shape) < 2 else shape[1]
+            if names and (len(names) != columns or len(shape) > 2):
+                width = f"{columns} column{'s' if columns != 1 else ''}" if len(shape) < 3 else f"{len(shape)} axes"
+                raise ArgumentError(
+                    f"labels: {argument} holds {_names(names)}, but the shape of {what} is {tuple(shape)}: {width}. "
+                    "Give one name for each column, in their order, or none."
+                )
+        rows = x[0] if x else 1
+        if self.examples and len(self.examples) != rows:
+            raise ArgumentError(
+                f"labels: examples holds {_names(self.examples)}, but x has {rows} row{'s' if rows != 1 else ''}; give "
+                "one name for each row, or none."
+            )
+
     def input(self, index: tuple[int, ...]) -> str:
         """The name of an element of x in quotation marks; `""` where it has none."""
         return _quoted(self.inputs, index)
@@ -31,6 +58,10 @@ class Labels:
     def example(self, row: int) -> str:
         """How a row is called."""
         return self.examples[row] if row < len(self.examples) else f"example {row}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"{len(names)} name{'s' if len(names) != 1 else ''}"
 
 
 def _quoted(names: tuple[str, ...], index: tuple[int, ...]) -> str:

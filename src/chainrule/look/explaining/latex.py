@@ -70,7 +70,7 @@ def document(explanation: Explanation) -> str:
     """The four phases as paragraphs with displayed formulas, to be put into a document that loads amsmath."""
     large = too_large(explanation)
     if large:
-        raise ArgumentError(f"to_latex is for small networks: {large}. Use to_html(), or explain fewer rows.")
+        raise ArgumentError(f"to_latex is for small networks: {large}; to_html() has no limit.")
     parts = [r"\paragraph{Forward.}", _display(r"x", explanation.x)]
     for layer in explanation.layers[:-1]:
         parts += _forward(layer)
@@ -112,15 +112,28 @@ def words(text: str) -> str:
 
 def too_large(explanation: Explanation) -> str:
     """What does not fit on paper, in words; `""` where all of it does."""
-    named = [Named("x", explanation.x), Named("y", explanation.y)]
+    rows = len(explanation.x)
+    known = [(Named("x", explanation.x), rows), (Named("y", explanation.y), rows)]
     for layer in explanation.layers:
-        named += [*layer.received, *layer.produced, *(Named(each.name, each.value) for each in layer.parameters)]
-    for each in named:
+        known += [(Named(f"the parameter {each.name}", each.value), 0) for each in layer.parameters]
+        known += [(each, rows) for each in (*layer.received, *layer.produced)]
+    # What fewer rows cannot mend comes first: whoever follows the advice must not be refused again.
+    for fitting, each in sorted(((_rows_that_fit(each, of), each) for each, of in known), key=lambda pair: pair[0]):
         if each.value.size > MOST_ELEMENTS or each.value.ndim > 2:
+            few = f"Explain at most {fitting} of the {rows} rows" if fitting else "Fewer rows do not help"
             return (
-                f"{each.name} has the shape {each.value.shape}, but at most two axes and {MOST_ELEMENTS} elements fit"
+                f"{each.name} has the shape {each.value.shape}, {each.value.size:,} elements, but at most two axes and "
+                f"{MOST_ELEMENTS} elements fit. {few}"
             )
     return ""
+
+
+def _rows_that_fit(each: Named, rows: int) -> int:
+    """With how many rows a tensor would be small enough; 0 where it has no rows, or one is too large."""
+    value = each.value
+    if not rows or not 1 <= value.ndim <= 2 or len(value) != rows:
+        return 0
+    return MOST_ELEMENTS // max(1, value.size // rows)
 
 
 def _symbol(name: str) -> str:
@@ -149,9 +162,9 @@ def _loss(explanation: Explanation) -> list[str]:
     if 0 < len(loss.terms) <= _TERMS:
         terms = " + ".join(number(value) for _, value in loss.terms)
         divided = rf"\frac{{1}}{{{loss.count}}}\left({terms}\right)" if loss.combine == "mean" else terms
-        lines.append(rf"\[ L = {divided} = {number(loss.value)} \]")
+        lines.append(rf"\[ L = {divided} = {number(explanation.exact_loss)} \]")
     else:
-        lines.append(rf"\[ L = {number(loss.value)} \]")
+        lines.append(rf"\[ L = {number(explanation.exact_loss)} \]")
     return lines
 
 

@@ -6,15 +6,16 @@ Whatever comes from the user (paths, names of losses) passes `text`; everything 
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.look.explaining.figures import Digest, digest, place, shape_text, short
+from chainrule.look.explaining.figures import Digest, digest, digits, place, shape_text, short
 from chainrule.look.explaining.numeric import DIFFERENCE
 from chainrule.look.explaining.sheet import CLASS, SHEET
 from chainrule.look.explaining.story import LayerStory, Named
-from chainrule.look.explaining.terminal import verdict_of
+from chainrule.look.explaining.terminal import rounding_note, verdict_of
 from chainrule.look.explaining.update import Move
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def fragment(explanation: Explanation) -> str:
         f'<p class="muted">{rows} example{"s" if rows > 1 else ""}, {mode} · forward ▶ blue, error ◀ orange, '
         "what is not trained dotted and grey</p>"
     )
+    head += f'<p class="bad">{text(explanation.began)}</p>' if explanation.began else ""
     parts = [head, _flow(explanation), _forward(explanation), _loss(explanation), _back(explanation)]
     return wrapped("\n".join([*parts, _update(explanation)]))
 
@@ -138,7 +140,7 @@ def _flow(explanation: Explanation) -> str:
     sizes = [(_size(layer.produced), _size(layer.upstream)) for layer in explanation.layers]
     most = [max((pair[side] for pair in sizes[:-1]), default=0.0) or 1.0 for side in (0, 1)]
     boxes = [_box(layer, pair, most) for layer, pair in zip(explanation.layers[:-1], sizes, strict=False)]
-    value = text(f"{explanation.loss.value:.4g}")
+    value = digits(explanation.exact_loss, 4)
     boxes.append(
         f'<div class="box loss"><b>loss</b><span class="kind">{text(explanation.loss.name)}</span>{value}</div>'
     )
@@ -217,7 +219,9 @@ def _loss(explanation: Explanation) -> str:
         more = f'<p class="muted">… and {loss.count - _MOST_TERMS:,} more</p>' if loss.count > _MOST_TERMS else ""
         parts.append(f'<div class="scroll"><table class="t">{rows}</table></div>{more}')
     how = f"{loss.combine} of {loss.count:,} terms: " if loss.combine and loss.count > 1 else ""
-    return "".join([*parts, f'<p>{how}<span class="big">{text(f"{loss.value:.6g}")}</span></p>'])
+    parts.append(f'<p>{how}<span class="big">{digits(explanation.exact_loss, 6)}</span></p>')
+    note = rounding_note(explanation)
+    return "".join([*parts, f'<p class="muted">{text(note)}</p>' if note else ""])
 
 
 def _back(explanation: Explanation) -> str:
@@ -257,7 +261,7 @@ def _check(check: Any) -> str:
     verdict = '<span class="good">✓ agrees</span>' if check.agrees else '<span class="bad">✗ differs</span>'
     return (
         f'<p class="muted">numeric {text(check.name)}{place(check.index)} = {short(check.numeric)}, '
-        f"exact {short(check.exact)} {verdict}</p>"
+        f"exact {short(check.exact)} (float64) {verdict}</p>"
     )
 
 
@@ -270,22 +274,21 @@ def _update(explanation: Explanation) -> str:
     parts += [_unfolding(_move_title(move), _move(move), "forward", is_open) for move in update.moves]
     if not update.moves:
         parts.append('<p class="muted">Nothing is trained, so nothing moves.</p>')
-    most = max(abs(update.promised), abs(update.came)) or 1.0
+    most = max((abs(each) for each in (update.promised, update.came) if math.isfinite(each)), default=0.0) or 1.0
     bars = ""
     for name, kind, value in (("promised decrease", "p", update.promised), ("came", "c", update.came)):
-        width = f"width:{max(1, 100 * abs(value) / most):.0f}%"
+        width = f"width:{max(1, 100 * abs(value) / most) if math.isfinite(value) else 1:.0f}%"
         rises = " up" if value < 0 else ""
         bars += (
             f'<span>{name}</span><i class="{kind}{rises}" style="{width}"></i><span class="num">{short(value)}</span>'
         )
-    change = text(f"{update.loss_before:.6g} → {update.loss_after:.6g}")
+    change = f"{digits(update.loss_before, 6)} → {digits(update.loss_after, 6)}"
     parts.append(f'<p>loss <span class="big">{change}</span></p><div class="deal">{bars}</div>')
-    return "".join([*parts, f'<p class="muted">{text(verdict_of(update.promised, update.came))}</p>'])
+    return "".join([*parts, f'<p class="muted">{text(verdict_of(update, explanation.began))}</p>'])
 
 
 def _move_title(move: Move) -> str:
-    size = float(np.linalg.norm(move.before)) or 1.0
-    share = float(np.linalg.norm(move.step)) / size
+    share = digest(move.step).norm / (digest(move.before).norm or 1.0)
     return f'<b>{text(move.name)}</b><span class="gist">step ÷ weight {short(share)}</span>'
 
 

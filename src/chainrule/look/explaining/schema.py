@@ -34,6 +34,7 @@ def explanation_dict(explanation: Explanation, largest: int) -> Plain:
         "network": type(explanation.net).__name__,
         "training": explanation.training,
         "rows": len(explanation.x),
+        "began": explanation.began,
         "x": tensor(explanation.x, largest),
         "y": tensor(explanation.y, largest),
         "forward": [_forward(layer, largest) for layer in layers],
@@ -44,6 +45,7 @@ def explanation_dict(explanation: Explanation, largest: int) -> Plain:
             "term_count": explanation.loss.count,
             "combine": explanation.loss.combine,
             "value": number(explanation.loss.value),
+            "exact": number(explanation.exact_loss),
         },
         "backpropagation": [_backward(layer, largest) for layer in (loss, *reversed(layers))],
         "update": _update(explanation.update, largest),
@@ -87,6 +89,7 @@ def examples_dict(examples: Examples) -> Plain:
         "contributions": [number(each) for each in examples.contributions.tolist()],
         "direct": number(examples.direct),
         "coupled_by": list(examples.coupled_by),
+        "dead_end": examples.dead_end,
     }
 
 

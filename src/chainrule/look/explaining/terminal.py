@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.look.explaining.figures import one_line, place, shape_text, short
+from chainrule.look.explaining.figures import digits, one_line, place, shape_text, short
 from chainrule.look.explaining.lines import WIDTH, Line, cut, heading, shortened, wrapped
 from chainrule.look.explaining.numeric import DIFFERENCE
 from chainrule.look.explaining.story import LayerStory, OwnParameter
-from chainrule.look.explaining.update import Move
+from chainrule.look.explaining.update import Move, Update
 
 if TYPE_CHECKING:
     from chainrule.look.explaining.explanation import Explanation
@@ -49,7 +50,8 @@ def _head(explanation: Explanation) -> list[Line]:
     many = f"{rows} examples" if rows > 1 else "1 example"
     mode = "training mode" if explanation.training else "evaluation mode"
     title = f"One step of {type(explanation.net).__name__}"
-    return [[(title, "title"), (f"  {many}, {mode}", "still")], []]
+    broken: list[Line] = [[(text, "bad")] for text in wrapped(explanation.began, WIDTH, "  ") if explanation.began]
+    return [[(title, "title"), (f"  {many}, {mode}", "still")], *broken, []]
 
 
 def _forward(explanation: Explanation) -> list[Line]:
@@ -96,8 +98,19 @@ def _loss(explanation: Explanation) -> list[Line]:
     if loss.count > MOST_TERMS:
         lines.append([(f"    … and {loss.count - MOST_TERMS:,} more terms", "still")])
     how = f"{loss.combine} of {loss.count:,} terms  " if loss.combine and loss.count > 1 else ""
-    lines.append([(f"  loss = {how}", ""), (f"{loss.value:.6g}".replace("-", "−"), "title")])
+    lines.append([(f"  loss = {how}", ""), (digits(explanation.exact_loss, 6), "title")])
+    lines += [[(text, "still")] for text in wrapped(rounding_note(explanation), WIDTH, "    ") if text.strip()]
     return [*lines, []]
+
+
+def rounding_note(explanation: Explanation) -> str:
+    """What the loss is in the network's own data type where its rounding can be seen; else `""`."""
+    exact, own = explanation.exact_loss, explanation.loss.value
+    if own == exact or (math.isnan(own) and math.isnan(exact)) or math.isclose(own, exact, rel_tol=1e-4):
+        return ""
+    rounded = ", and its gradients are rounded so too" if math.isfinite(own) else ""
+    kind = explanation.loss_dtype
+    return f"computed in float64; the step itself computes in {kind}, where it is {digits(own, 6)}{rounded}"
 
 
 def _back(explanation: Explanation) -> list[Line]:
@@ -147,7 +160,8 @@ def _back(explanation: Explanation) -> list[Line]:
 
 def _check_line(check: Any) -> Line:
     sign, style = ("✓ agrees", "good") if check.agrees else ("✗ differs", "bad")
-    text = f"      numeric {check.name}{place(check.index)} = {short(check.numeric)}, exact {short(check.exact)}"
+    where = shortened(f"{check.name}{place(check.index)}", 24)
+    text = f"      numeric {where} = {short(check.numeric)}, exact {short(check.exact)} (float64)"
     return [(cut(text, WIDTH - 11) + "  ", "still"), (sign, style)]
 
 
@@ -177,19 +191,24 @@ def _move(move: Move) -> list[Line]:
 
 def _decrease(explanation: Explanation) -> list[Line]:
     update = explanation.update
-    verdict = verdict_of(update.promised, update.came)
+    verdict = verdict_of(update, explanation.began)
     return [
         [
             ("  loss  ", "title"),
-            (f"{update.loss_before:.6g} → {update.loss_after:.6g}".replace("-", "−"), "title"),
+            (f"{digits(update.loss_before, 6)} → {digits(update.loss_after, 6)}", "title"),
             (f"   promised decrease {short(update.promised)}, came {short(update.came)}", ""),
         ],
         *([(text, "still")] for text in wrapped(verdict, WIDTH, "    ")),
     ]
 
 
-def verdict_of(promised: float, came: float) -> str:
+def verdict_of(update: Update, began: str) -> str:
     """What the promised and the real decrease say about the length of the step."""
+    promised, came = update.promised, update.came
+    if began or not math.isfinite(update.loss_before):
+        return "The loss or its gradient is not finite, so its slope promises nothing: see above where it began."
+    if not math.isfinite(update.loss_after):
+        return "After the step the loss is not finite: the step is too long."
     if promised == 0:
         return "The step promises nothing: every gradient is 0, or nothing moves."
     if promised < 0:

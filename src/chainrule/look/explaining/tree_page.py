@@ -70,6 +70,9 @@ def adds(value: float, most: float) -> str:
 def examples_fragment(examples: Examples, count: int = 8) -> str:
     """Which examples pushed a weight, as two tables with bars."""
     name = text(f"{examples.parameter}{place(examples.index)}")
+    if examples.dead_end:
+        why = f"<p>No example pushes it: {text(examples.dead_end)}.</p>"
+        return wrapped(f"<h1>Which examples pushed {name}</h1>{why}")
     most = max((abs(value) for value in examples.contributions.tolist()), default=0.0) or 1.0
     parts = [f"<h1>Which examples pushed {name}</h1>"]
     for title, found in (("▲ push it up", examples.up(count)), ("▼ push it down", examples.down(count))):

@@ -78,6 +78,9 @@ def examples_lines(examples: Examples, count: int = 6) -> list[Line]:
     name = f"{examples.parameter}{place(examples.index)}"
     lines: list[Line] = [[(f"Which examples pushed {name}", "title")]]
     lines.append([(f"  ∂loss/∂{name} = {short(examples.gradient)}: {_direction(examples.gradient)}", "still")])
+    if examples.dead_end:
+        why = wrapped(f"No example pushes it: {examples.dead_end}.", WIDTH, "  ")
+        return [*lines, *([(text, "back")] for text in why)]
     up, down = examples.up(count), examples.down(count)
     most = max((abs(value) for _, value in (*up, *down)), default=0.0)
     for title, style, found in (("▲ push it up", "forward", up), ("▼ push it down", "back", down)):
@@ -96,7 +99,8 @@ def examples_lines(examples: Examples, count: int = 6) -> list[Line]:
     rest = len(examples.contributions) - len(up) - len(down)
     if rest:
         others = float(np.delete(examples.contributions, [row for row, _ in (*up, *down)]).sum())
-        lines.append([(f"  the other {rest:,} examples together {signed(others)}", "still")])
+        which = "the other example" if rest == 1 else f"the other {rest:,} examples together"
+        lines.append([(f"  {which} {signed(others)}", "still")])
     if examples.direct:
         lines.append([(f"  the loss reads the weight directly {signed(examples.direct)}", "still")])
     if examples.coupled_by:
