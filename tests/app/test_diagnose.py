@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from chainrule.app.cli.main import run
-from chainrule.app.jobs.diagnosing import ADVICE
+from chainrule.app.jobs.diagnosing import ADVICE, diagnose_run, with_flags
 from chainrule.app.jobs.runs import open_run
+from chainrule.data import builtin
+from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.diagnosis.rules import ALL
 
 TOO_FAST = ("--learning-rate", "3", "--optimizer", "sgd", "--schedule", "constant", "--epochs", "15")
@@ -128,9 +130,39 @@ def test_a_saved_run_is_the_run_that_was(fast: Path) -> None:
 
 def test_advice_as_a_flag_is_given_for_rules_that_exist() -> None:
     assert ADVICE.keys() <= {rule.name for rule in ALL}
-    for advise in ADVICE.values():
-        assert advise({})
-        assert advise({"learning rate": 0.5, "batch size": 2})
+    for rule, advise in ADVICE.items():
+        for evidence in ({}, {"learning rate": 0.5, "batch size": 2}):
+            assert advise(Finding(rule, "warning", "here", "What was found.", evidence, "Do this.", "after"))
+
+
+def test_a_layer_too_narrow_for_the_classes_gets_more_units_and_a_network_too_large_fewer() -> None:
+    narrow = Finding("network-size", "warning", "0", "", {"units": 1, "classes": 10}, "nn.Dense(64, 20)", "before")
+    large = Finding("network-size", "hint", "the network", "", {"parameters": 9000, "rows": 3}, "fewer units", "before")
+    advice = [finding.advice for finding in with_flags(Findings([narrow, large]))]
+    assert advice == [
+        "--hidden with more units, such as --hidden 20",
+        "--hidden with fewer units, such as --hidden 16, or --dropout 0.3",
+    ]
+
+
+def test_a_rate_far_too_high_is_the_cause_and_nobody_advises_a_larger_one(tmp_path: Path) -> None:
+    flags = ["--learning-rate", "100", "--epochs", "5", "--quiet", "--output", str(tmp_path / "fast")]
+    assert run(["train", "digits", *flags]) == 0
+    findings = diagnose_run(str(tmp_path / "fast")).findings
+    assert findings.rules[0] == "learning-rate-too-high", str(findings)
+    assert findings[0].advice.startswith("--learning-rate 0.0")
+    assert [finding.rule for finding in findings.causes] == ["learning-rate-too-high"]
+    assert not any("larger" in finding.advice for finding in findings), str(findings)
+    assert not any("weight_decay=" in finding.advice for finding in findings), str(findings)
+
+
+def test_copies_of_rows_in_a_file_are_found(tmp_path: Path) -> None:
+    X, y, names = builtin.load("breast-cancer")
+    lines = [",".join([*map(str, X[place]), f"kind {y[place]}"]) for place in [*range(200), *range(200), *range(100)]]
+    (tmp_path / "rows.csv").write_text("\n".join([",".join([*names, "kind"]), *lines]) + "\n")
+    flags = ["--target", "kind", "--epochs", "2", "--quiet", "--output", str(tmp_path / "run")]
+    assert run(["train", str(tmp_path / "rows.csv"), *flags]) == 0
+    assert "validation-shares-rows" in diagnose_run(str(tmp_path / "run")).findings.rules
 
 
 # --- What does not fit -------------------------------------------------------------------------------------------
@@ -154,7 +186,7 @@ def gone(run: Path) -> None:
     (run / "run.json").write_text(json.dumps(text))
 
 
-def with_flags(run: Path, stopped: object = "epochs", **changes: object) -> None:
+def changed_run(run: Path, stopped: object = "epochs", **changes: object) -> None:
     """Other values in run.json; `1e999` stands in it as text does, for what JSON has no word for."""
     document = json.loads((run / "run.json").read_text())
     document["flags"] |= changes
@@ -163,7 +195,7 @@ def with_flags(run: Path, stopped: object = "epochs", **changes: object) -> None
 
 
 def flagged(**changes: object):
-    return lambda run: with_flags(run, **changes)
+    return lambda run: changed_run(run, **changes)
 
 
 BAD = {

@@ -47,6 +47,7 @@ def examine(run: FinishedRun, most: float = math.inf, rows: int = MOST_ROWS) -> 
         batch_size=run.batch_size,
         feature_names=run.feature_names,
         rows=len(run.rows),
+        every_row=None if run.validation is None else (run.rows, run.validation),
     )
     return findings_of(case, most)
 

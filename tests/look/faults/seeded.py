@@ -191,6 +191,10 @@ def wrong_labels(p: Problem, build: Build) -> Asked:
     return Asked(build(p.features, p.outputs), (p.X, y), p.loss)
 
 
+def one_target(p: Problem, build: Build) -> Asked:
+    return Asked(build(p.features, 1), (p.X, np.full(len(p.X), 2.5, np.float32)), "mean_squared_error")
+
+
 def targets_of_thousands(p: Problem, build: Build) -> Asked:
     return Asked(build(p.features, 1), (p.X, 3000 + 500 * p.y.astype(np.float32)), "mean_squared_error")
 
@@ -518,6 +522,7 @@ FAULTS = (
     Fault("classes as floats", ("label-wrong-kind",), float_classes),
     Fault("one-hot integers", ("label-wrong-kind",), one_hot_integers),
     Fault("classes as quantities", ("label-wrong-kind",), classes_as_quantities),
+    Fault("one target everywhere", ("constant-target",), one_target, ("diabetes", "wine")),
     Fault("rare class", ("class-imbalance",), rare_class, ("digits", "wine")),
     Fault("column gives target away", ("target-given-away",), given_away, ("wine", "diabetes")),
     Fault("labels shuffled", ("labels-look-shuffled",), shuffled, ("digits", "diabetes")),

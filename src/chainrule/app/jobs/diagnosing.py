@@ -4,7 +4,7 @@ Comes in: a plan that was carried out, or the name of a run, perhaps with other 
 the user's columns and give advice as flags of `chainrule train`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chainrule.app.jobs.choices import Choices, decide, optimizer_for
@@ -14,7 +14,8 @@ from chainrule.app.jobs.source import open_source
 from chainrule.app.jobs.using import labelled_rows
 from chainrule.data.schema import TableSchema
 from chainrule.errors import ArgumentError, DataError, FileFormatError
-from chainrule.look.diagnosis.finding import Findings
+from chainrule.look.diagnosis.curves import LARGER_RATE
+from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.examining import examine
 from chainrule.nn.losses import get_loss
 from chainrule.nn.module import Module
@@ -111,52 +112,75 @@ def with_flags(findings: Findings) -> Findings:
     """
     own = [finding for finding in findings if not (finding.rule in OF_COLUMNS and "=" in finding.where)]
     return Findings(
-        replace(finding, advice=ADVICE[finding.rule](finding.evidence)) if finding.rule in ADVICE else finding
-        for finding in own
+        replace(finding, advice=ADVICE[finding.rule](finding)) if finding.rule in ADVICE else finding for finding in own
     )
 
 
-Evidence = Mapping[str, float | str]
-
-
-def _slower(evidence: Evidence) -> str:
+def _slower(finding: Finding) -> str:
+    evidence = finding.evidence
     rate = evidence.get("suggested", evidence.get("learning rate"))
     if not isinstance(rate, float | int) or not rate:
         return "--learning-rate ten times smaller"
     return f"--learning-rate {rate if 'suggested' in evidence else rate / 100:g}"
 
 
-def _faster(evidence: Evidence) -> str:
-    rate = evidence.get("suggested")
+def _faster(finding: Finding) -> str:
+    rate = finding.evidence.get("suggested")
     return f"--learning-rate {rate:g}" if isinstance(rate, float) else "--learning-rate ten times larger"
 
 
-def _always(advice: str) -> Callable[[Evidence], str]:
-    return lambda evidence: advice
+def _other_step(finding: Finding) -> str:
+    rate, ratio = finding.evidence.get("learning rate"), finding.evidence.get("update by weight")
+    if isinstance(rate, float | int) and isinstance(ratio, float) and ratio > 1:
+        return f"--learning-rate {rate * 0.01 / ratio:.1g}"
+    return "--learning-rate ten times larger"
+
+
+def _other_size(finding: Finding) -> str:
+    classes = finding.evidence.get("classes")
+    if isinstance(classes, int):  # a layer too narrow for them
+        return f"--hidden with more units, such as --hidden {max(16, 2 * classes)}"
+    return "--hidden with fewer units, such as --hidden 16, or --dropout 0.3"
+
+
+def _stronger(finding: Finding) -> str:
+    faster = "a larger --learning-rate, " if LARGER_RATE in finding.advice else ""
+    return f"more units with --hidden 128,128, more --epochs, {faster}--dropout 0"
+
+
+def _larger_batch(finding: Finding) -> str:
+    return f"--batch-size {max(16, 4 * int(finding.evidence.get('batch size', 8)))}"
+
+
+def _always(advice: str) -> Callable[[Finding], str]:
+    return lambda finding: advice
 
 
 OF_COLUMNS = ("constant-columns", "duplicate-columns")
-ADVICE: dict[str, Callable[[Evidence], str]] = {
+ADVICE: dict[str, Callable[[Finding], str]] = {
     "duplicate-columns": _always("--ignore COLUMN leaves one of the two out"),
     "validation-shares-rows": _always("take each row of the file once: copies make every score too good"),
     "class-imbalance": _always("judge by balanced accuracy; --weights COLUMN lets rare classes count more"),
     "target-given-away": _always("if it is not known before the answer is: --ignore COLUMN"),
     "labels-look-shuffled": _always("look whether the column of answers belongs to these rows"),
     "labels-likely-wrong": _always("look at the rows that report.html names as the worst mistakes"),
-    "network-size": _always("--hidden with fewer units, such as --hidden 16, or --dropout 0.3"),
+    "network-size": _other_size,
     "learning-rate-too-high": _slower,
     "learning-rate-too-low": _faster,
+    "weights-collapsed": _always("--optimizer adamw, without --learning-rate"),
+    "updates-too-large-or-small": _other_step,
+    "activations-shrink": _always("--activation relu, or fewer layers with --hidden"),
     "vanishing-gradients": _always("--activation relu, or fewer layers with --hidden"),
     "exploding-gradients": _slower,
     "dead-relu": _always("--activation leaky_relu, or a smaller --learning-rate"),
     "saturated-units": _always("--activation relu, or a smaller --learning-rate"),
-    "batch-too-small": lambda evidence: f"--batch-size {max(16, 4 * int(evidence.get('batch size', 8)))}",
+    "batch-too-small": _larger_batch,
     "loss-not-finite": _slower,
     "diverging-loss": _slower,
     "oscillating-loss": _slower,
     "not-learning": _always("--learning-rate ten times larger or smaller, --hidden 128,64, more --epochs"),
     "overfitting": _always("--dropout 0.3, fewer units such as --hidden 16, or more rows"),
-    "underfitting": _always("more units with --hidden 128,128, more --epochs, a larger --learning-rate, --dropout 0"),
+    "underfitting": _stronger,
     "trained-too-long": _always("--patience 5 stops earlier; the network of the best epoch is what was kept"),
     "stopped-too-early": _always("more --epochs, and a longer --patience"),
 }

@@ -19,12 +19,14 @@ from chainrule.engine.state import Parameter
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError
 from chainrule.look.diagnosis.probes import LEAST, ROWS, Probe, by_lines, by_neighbours, neighbours, standardised
-from chainrule.look.diagnosis.trials import Trial, trial
+from chainrule.look.diagnosis.repeats import row_keys
+from chainrule.look.diagnosis.trials import Trial, begun_gradients, trial
 from chainrule.look.explaining.recording import Recording, record
 from chainrule.nn.losses import Loss, LossFunction
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 from chainrule.train.history import History
+from chainrule.train.inputs import Rows
 from chainrule.train.steps import modes_kept, net_dtype
 
 Array = np.ndarray[Any, Any]
@@ -80,13 +82,14 @@ class Case:
         feature_names: tuple[str, ...],
         rows: int | None = None,
         numbers: tuple[Array, Array] | None = None,
+        every_row: tuple[Rows, Rows] | None = None,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.X, self.y, self.weighted = data[0], data[1], len(data) > 2
         self.rows = len(self.X) if rows is None else rows
         self.validation, self.runs, self.numbers = validation, histories, numbers
         self.history = histories[-1] if histories else None
-        self._batch_size, self._feature_names = batch_size, feature_names
+        self._batch_size, self._feature_names, self._every_row = batch_size, feature_names, every_row
         self._trials: dict[tuple[float | None, bool], Trial | None] = {}
 
     # --- Data ----------------------------------------------------------------------------------------------------
@@ -179,6 +182,18 @@ class Case:
         if self.told is None:
             return None
         return by_neighbours(self.near, *self.told), by_lines(standardised(self.sample[0][:ROWS]), *self.told)
+
+    @cached_property
+    def keys(self) -> tuple[Array, Array] | None:
+        """A number for every row of training and of validation, equal for equal inputs; None where nothing is held out.
+
+        All rows are read, not only those of a sample, in which copies seldom meet.
+        """
+        if self._every_row is not None:
+            return row_keys(self._every_row[0]), row_keys(self._every_row[1])
+        if self.validation is None:
+            return None
+        return row_keys(Rows((self.X, self.y))), row_keys(Rows(self.validation[:2]))
 
     # --- One step ------------------------------------------------------------------------------------------------
 
@@ -285,6 +300,11 @@ class Case:
         noise = (float(np.mean(squares)) - large) / (1 / small - 1 / rows)
         return max(noise, 0.0) / signal if signal > 0 and math.isfinite(noise) else math.inf
 
+    @cached_property
+    def first_gradients(self) -> Mapping[Parameter, Array]:
+        """The gradients of the network as it may have begun, weights drawn by their inputs; empty without a loss."""
+        return begun_gradients(self) if self.gradients else {}
+
     # --- The run ---------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -304,6 +324,11 @@ class Case:
         """The learning rate with which the run began, where the history tells."""
         rate = self.history.epochs[0].get("learning_rate") if self.history is not None and self.history.epochs else None
         return rate if rate is not None and math.isfinite(rate) else None
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether a run brought the loss far below chance, so that gradients may be small because little is left."""
+        return self.history is not None and self.loss_value < 0.5 * self.chance
 
     @cached_property
     def turns(self) -> Array:

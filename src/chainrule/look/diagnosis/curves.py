@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from chainrule.look.diagnosis.case import JUMP, RISEN, RISES, Case
+from chainrule.look.diagnosis.flow import may_be_faster
 from chainrule.look.diagnosis.probes import ROWS, Probe
 from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, error, hint, warning
 from chainrule.train.evaluation import predict
 from chainrule.train.history import History
 
+LARGER_RATE = "a larger learning rate, "
 STILL, OVER, GAP, LESS, SPREAD = 0.03, 0.1, 0.4, 0.05, 0.25
 
 
@@ -106,7 +108,8 @@ def _underfitting(case: Case) -> Iterator[Sign]:
             f"It gets {own:.0%} of its own training rows right; a simple method {best.score:.0%} of rows unseen."
             if classes
             else f"It explains {max(own, 0):.0%} of its own training targets; a simple method {best.score:.0%}.",
-            "more units or layers, a larger learning rate, less dropout and weight_decay, more epochs",
+            f"more units or layers, {LARGER_RATE if may_be_faster(case) else ''}less dropout and weight_decay, "
+            "more epochs",
             network_on_training_rows=own,
             simple_method=best.score,
             constant_answer=best.blind,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from chainrule.engine.state import Parameter
 from chainrule.look.diagnosis.case import Case
 from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, hint, warning
+from chainrule.look.diagnosis.start import symmetric
 from chainrule.look.diagnosis.trials import Trial
 from chainrule.look.explaining.update import moves_of
 from chainrule.nn.activations import ActivationLayer
@@ -20,7 +22,7 @@ from chainrule.nn.module import Module
 Array = np.ndarray[Any, Any]
 VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED, SATURATED_LATER = 1e-3, 1e-4, 70.0, 0.5, 0.5, 0.75
 TOO_LARGE, TOO_SMALL, NOISE = 1.0, 1e-7, 4.0
-HIGH_RATE, LOW_RATE, CREEPING, COLLAPSED = 0.03, 1e-4, 0.05, 0.05
+HIGH_RATE, LOW_RATE, CREEPING, STANDS, COLLAPSED = 0.03, 1e-4, 0.05, 1e-5, 0.05
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
 
@@ -34,26 +36,38 @@ def _size(array: Array) -> float:
     return float(np.sqrt((array.astype(np.float64) ** 2).mean())) if array.size else 0.0
 
 
-def _has_learned(case: Case) -> bool:
-    """Whether the loss is far below chance, so that gradients may be small because little is left to learn."""
-    return case.history is not None and case.loss_value < 0.5 * case.chance
-
-
 def _vanishing(case: Case) -> Iterator[Sign]:
-    norms = _norms(case)
-    if len(norms) < 3 or _has_learned(case):
+    """Looked for now, and after a run that learned little also at its start: what fades there delays all the rest."""
+    if len(case.weights) < 3 or case.has_learned:
         return
-    (first, low), (_, high) = norms[0], norms[-1]
-    if high > 0 and low / high < VANISHED and low < VANISHED_NORM:
+    now, began = _faded(case, case.gradients), None
+    if now is None and case.history is not None:
+        began = _faded(case, case.first_gradients)
+    found = now or began
+    if found is not None:
+        first, low, high = found
         yield warning(
             first,
-            f"The gradient of the first layer is {low:.2g} in size, that of the last {high:.2g}: the error fades on "
-            f"its way back through {len(norms)} layers.",
+            (
+                f"The gradient of the first layer is {low:.2g} in size, that of the last {high:.2g}"
+                if now is not None
+                else f"With weights freshly drawn the gradient of the first layer is {low:.2g}, of the last {high:.2g}"
+            )
+            + f": the error fades on its way back through {len(case.weights)} layers.",
             "ReLU in place of sigmoid or tanh, nn.BatchNorm after each Dense, or shortcuts: nn.Residual(...)",
             first_by_last=low / high,
             first_gradient=low,
             last_gradient=high,
         )
+
+
+def _faded(case: Case, gradients: Mapping[Parameter, Array]) -> tuple[str, float, float] | None:
+    """The first weight and the sizes of the first and the last gradient, where the first is nothing by the last."""
+    sizes = [(name, _size(gradients[weight])) for name, weight in case.weights if weight in gradients]
+    if len(sizes) < 3:
+        return None
+    (first, low), (_, high) = sizes[0], sizes[-1]
+    return (first, low, high) if high > 0 and low / high < VANISHED and low < VANISHED_NORM else None
 
 
 def _exploding(case: Case) -> Iterator[Sign]:
@@ -127,7 +141,7 @@ def _saturated(case: Case) -> Iterator[Sign]:
 
 
 def _updates(case: Case) -> Iterator[Sign]:
-    if case.optimizer is None or not case.weights or _has_learned(case):
+    if case.optimizer is None or not case.weights or case.has_learned:
         return
     chosen = {weight: case.gradients[weight] for _, weight in case.weights}
     names = {weight: name for name, weight in case.weights}
@@ -146,7 +160,7 @@ def _updates(case: Case) -> Iterator[Sign]:
             update_by_weight=ratios[fast],
             learning_rate=case.optimizer.current_learning_rate(),
         )
-    elif slow < TOO_SMALL and not leaves_zero:
+    elif slow < TOO_SMALL and not leaves_zero and may_be_faster(case):
         yield warning(
             fast,
             f"One step moves no weight by more than {slow:.2g} of its own size; about 0.001 is usual.",
@@ -175,6 +189,14 @@ def best_rate(case: Case) -> Trial | None:
     trials = [case.trial(rate, fresh=case.history is not None) for rate in RATES]
     usable = [each for each in trials if each is not None and math.isfinite(each.after)]
     return min(usable, key=lambda each: (each.after, each.highest)) if usable else None
+
+
+def may_be_faster(case: Case) -> bool:
+    """Whether a larger learning rate can be advised: not where the rate is beyond the best one already."""
+    if case.optimizer is None:
+        return (case.rate or 0.0) <= HIGH_RATE
+    best = best_rate(case)
+    return best is None or case.optimizer.current_learning_rate() < 10 * best.rate
 
 
 def _too_high(case: Case) -> Iterator[Sign]:
@@ -247,10 +269,13 @@ def _crept(case: Case) -> Iterator[Sign]:
     if rate is None or rate > LOW_RATE or len(losses) < 3 or losses[-1] < 0.5 * case.chance:
         return
     fall = (losses[0] - losses[-1]) / abs(losses[0]) if losses[0] else 0.0
-    if fall < CREEPING and all(later <= earlier for earlier, later in itertools.pairwise(losses)):
+    stands = max(losses) - min(losses) <= STANDS * abs(losses[0])
+    if stands or (fall < CREEPING and all(later <= earlier for earlier, later in itertools.pairwise(losses))):
         yield warning(
             "the optimizer",
-            f"The learning rate was {rate:g}, and the loss crept down by {fall:.2%} in {len(losses)} epochs.",
+            f"The learning rate was {rate:g}, and the loss "
+            + ("stood still" if stands else f"crept down by {fall:.2%}")
+            + f" in {len(losses)} epochs.",
             "learning_rate=1e-3 for Adam, 1e-1 for SGD",
             learning_rate=rate,
             fall=fall,
@@ -283,6 +308,10 @@ _CURVES = ("diverging-loss", "oscillating-loss", "loss-not-finite", "not-learnin
 
 
 def _collapsed(case: Case) -> Iterator[Sign]:
+    """Weights that a run made nearly 0: not those that began so, nor those that nothing pulls down."""
+    decays = case.optimizer is None or case.optimizer.weight_decay > 0
+    if not decays or any(symmetric(case)):
+        return
     gains = {name: _size(weight.value) * math.sqrt(math.prod(weight.shape[:-1])) for name, weight in case.weights}
     if len(gains) >= 2 and case.history is not None and max(gains.values()) < COLLAPSED:
         yield warning(
@@ -295,15 +324,6 @@ def _collapsed(case: Case) -> Iterator[Sign]:
 
 RULES = (
     Rule(
-        "weights-collapsed",
-        "Weights that training made nearly 0.",
-        "Weight decay, mostly: it pulls harder than the gradient of the loss.",
-        ("during",),
-        _collapsed,
-        (Threshold(COLLAPSED, "gain sqrt(inputs) · root mean square of every weight", "ours; SageMaker, AllZero"),),
-        ("vanishing-gradients", "dead-relu", "not-learning", "underfitting", "learning-rate-too-low"),
-    ),
-    Rule(
         "learning-rate-too-high",
         "A learning rate with which the loss rises, tried out on a copy.",
         "Steps leap over the valley; the loss grows or jumps, and units die.",
@@ -315,7 +335,33 @@ RULES = (
                 HIGH_RATE, "rate of a run that went wrong", "ours; UMLAUT (Schoop et al., 2021) warns beyond 0.01"
             ),
         ),
-        (*_CURVES, "dead-relu", "saturated-units", "updates-too-large-or-small", "exploding-gradients", "underfitting"),
+        (
+            *_CURVES,
+            "weights-collapsed",
+            "activations-shrink",
+            "vanishing-gradients",
+            "dead-relu",
+            "saturated-units",
+            "updates-too-large-or-small",
+            "exploding-gradients",
+            "underfitting",
+        ),
+    ),
+    Rule(
+        "weights-collapsed",
+        "Weights that training made nearly 0.",
+        "Weight decay, mostly: it pulls harder than the gradient of the loss.",
+        ("during",),
+        _collapsed,
+        (Threshold(COLLAPSED, "gain sqrt(inputs) · root mean square of every weight", "ours; SageMaker, AllZero"),),
+        (
+            "activations-shrink",
+            "vanishing-gradients",
+            "dead-relu",
+            "not-learning",
+            "underfitting",
+            "learning-rate-too-low",
+        ),
     ),
     Rule(
         "vanishing-gradients",
@@ -375,6 +421,7 @@ RULES = (
                 LOW_RATE, "rate of a run that crept, where the optimizer is not given", "ours; UMLAUT (2021) 1e-7"
             ),
             Threshold(CREEPING, "part of the loss that such a run took away", "ours"),
+            Threshold(STANDS, "part of the loss by which a run that stood still moved", "ours: what rounding does"),
         ),
         ("updates-too-large-or-small", "not-learning", "underfitting", "stopped-too-early"),
     ),

@@ -57,10 +57,14 @@ def linear_pairs(case: Case) -> Iterator[tuple[tuple[Node, Parameter], tuple[Nod
     fed = fed_by(case.step)
     paths = case.net.named_modules()
     linear = {path for path, module in paths.items() if isinstance(module, BatchNorm | Dropout)}
+    users: dict[Node, list[Node]] = {}
+    for node in case.step.nodes:
+        for source in node.inputs:
+            users.setdefault(source, []).append(node)
     products = {node: weight for node in case.step.nodes if (weight := weight_of(node)) is not None}
     for node, weight in products.items():
         data = node.inputs[0] if _owner(node.inputs[1]) is not None else node.inputs[1]
-        before = _linear_origin(data, products, fed, linear)
+        before = _linear_origin(data, node, products, fed, linear, users)
         if before is not None and weight in case.parameters and products[before] in case.parameters:
             yield (before, products[before]), (node, weight)
 
@@ -80,12 +84,25 @@ def _owner(node: Node) -> Parameter | None:
     return node.owner if isinstance(node.owner, Parameter) else None
 
 
-def _linear_origin(node: Node, products: dict[Node, Parameter], fed: set[Node], linear: set[str]) -> Node | None:
+def _linear_origin(
+    node: Node,
+    user: Node,
+    products: dict[Node, Parameter],
+    fed: set[Node],
+    linear: set[str],
+    users: dict[Node, list[Node]],
+) -> Node | None:
     """The product from which `node` comes by linear steps alone, where it comes from one only.
 
-    What the layers at the paths in `linear` do (batch normalisation, dropout) counts as scaling.
+    What goes another way too, such as a shortcut around `user`, is more than one linear layer. What the layers at the
+    paths in `linear` do (batch normalisation, dropout) counts as scaling.
     """
-    while node not in products:
+    while True:
+        others = [each for each in users[node] if each is not user and each not in products]
+        if any(each.provenance.module not in linear for each in others):
+            return None
+        if node in products:
+            return node
         moving = list(dict.fromkeys(source for source in node.inputs if source in fed))
         if node.provenance.module in linear and moving and node.op in _SUMS | _SCALES:
             moving = (
@@ -95,8 +112,7 @@ def _linear_origin(node: Node, products: dict[Node, Parameter], fed: set[Node], 
             return None
         if len(moving) != 1:
             return None
-        node = moving[0]
-    return node
+        user, node = node, moving[0]
 
 
 def _is_scaling(node: Node, fed: set[Node]) -> bool:

@@ -69,17 +69,49 @@ def _wrong_kind(case: Case) -> Iterator[Sign]:
             "y = y.argmax(axis=1)",
             columns=y.shape[1],
         )
-    elif loss.kind == "regression" and loss.name != "poisson" and y.dtype.kind in "iub" and column is not None:
-        values = np.unique(column)
-        if 2 <= values.size <= 20 and np.array_equal(values, np.arange(values.size)) and len(column) >= 5 * values.size:
-            binary = values.size == 2
-            other = "binary_cross_entropy" if binary else f"cross_entropy and {values.size} outputs"
-            yield (hint if binary else warning)(
-                "y",
-                f"y numbers {values.size} classes, but {loss.name} treats them as quantities: 2 as twice 1.",
-                f"train with {other}; if y is a quantity, make it float: y = y.astype(np.float32)",
-                classes=int(values.size),
-            )
+    elif loss.kind == "regression" and loss.name != "poisson" and y.dtype.kind in "iubf" and column is not None:
+        yield from _classes_as_quantities(loss.name, column)
+
+
+def _classes_as_quantities(loss: str, column: Array) -> Iterator[Sign]:
+    values = np.unique(column)
+    if not 2 <= values.size <= 20 or not np.array_equal(values, np.arange(values.size)):
+        return
+    if len(column) < 5 * values.size:
+        return
+    binary = values.size == 2
+    other = "binary_cross_entropy" if binary else f"cross_entropy and {values.size} outputs"
+    if column.dtype.kind != "f":
+        yield (hint if binary else warning)(
+            "y",
+            f"y numbers {values.size} classes, but {loss} treats them as quantities: 2 as twice 1.",
+            f"train with {other}; if y is a quantity, make it float: y = y.astype(np.float32)",
+            classes=int(values.size),
+        )
+    elif not binary:  # who wrote fractions may well mean quantities
+        yield hint(
+            "y",
+            f"y holds only the numbers 0 to {values.size - 1}; if they number classes, {loss} treats them wrongly as "
+            "quantities: 2 as twice 1.",
+            f"train with {other} on y.astype(int); if y is a quantity, all is well",
+            classes=int(values.size),
+        )
+
+
+def _constant(case: Case) -> Iterator[Sign]:
+    y = case.sample[1]
+    if case.loss.kind == "regression" and len(y) >= 8 and bool((y == y[0]).all()):
+        yield error(
+            "y",
+            f"Every target is {_some(y[0])}: the best answer is always the same, and there is nothing to learn.",
+            "check the target column, and how it was made",
+            rows=len(y),
+            value=float(y.reshape(-1)[0]),
+        )
+
+
+def _some(target: Array) -> str:
+    return f"{target.reshape(-1)[0]:g}" if target.size == 1 else f"the same {target.size} numbers"
 
 
 def _imbalance(case: Case) -> Iterator[Sign]:
@@ -217,6 +249,22 @@ RULES = (
             "output-cannot-reach-targets",
             "targets-not-scaled",
             "initial-loss-far-from-chance",
+            "underfitting",
+        ),
+    ),
+    Rule(
+        "constant-target",
+        "Targets of a regression that are all the same.",
+        "The bias of the last layer alone is the answer; nothing is learned from the inputs.",
+        ("before",),
+        _constant,
+        (Threshold(0, "difference between targets", "the definition"),),
+        (
+            "targets-not-scaled",
+            "initial-loss-far-from-chance",
+            "output-cannot-reach-targets",
+            *_TRAINING,
+            "learning-rate-too-low",
             "underfitting",
         ),
     ),

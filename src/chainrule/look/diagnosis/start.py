@@ -13,24 +13,28 @@ from chainrule.look.diagnosis.case import Case, Layer
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, warning
 
 Array = np.ndarray[Any, Any]
-SHRINK, GROW, FAR, FAR_NUMBERS = 0.01, 100.0, 4.0, 5.0
+SHRINK, GROW, FAR, FAR_NUMBERS, ALIKE = 0.01, 100.0, 4.0, 5.0, 1e-4
 
 
-def _symmetric(case: Case) -> Iterator[Sign]:
+def symmetric(case: Case) -> Iterator[Sign]:
+    """Layers of units that are copies of each other; a run leaves them so, up to rounding."""
+    decays = case.history is not None and case.optimizer is not None and case.optimizer.weight_decay > 0
     alike: list[tuple[str, Parameter]] = []
     # Gradients that cancel leave rounding errors behind, about as large as those of the largest gradient.
     rounding = 1e-5 * max((float(np.abs(each).max(initial=0)) for each in case.gradients.values()), default=0.0)
     for name, weight in case.weights:
         value, gradient = weight.value, case.gradients[weight]
-        if value.shape[-1] > 1 and _same_columns(value, 0) and _same_columns(gradient, rounding):
+        apart = 0.0 if case.history is None else ALIKE * float(np.abs(value).max())
+        vanished = decays and not value.any()  # decay alone can make every unit 0
+        if value.shape[-1] > 1 and not vanished and _same_columns(value, apart) and _same_columns(gradient, rounding):
             alike.append((name, weight))
     if alike:
         name, weight = alike[0]
         zero = not weight.value.any()
         yield error(
             ", ".join(each for each, _ in alike[:3]),
-            f"All {weight.shape[-1]} units of this layer begin with the same weights"
-            f"{' (0)' if zero else ''} and get the same gradient: they stay copies of each other for ever.",
+            f"All {weight.shape[-1]} units of this layer {'begin with' if case.history is None else 'still have'} the "
+            f"same weights{' (0)' if zero else ''} and get the same gradient: they stay copies of each other for ever.",
             "draw them at random: leave init away, or init='he_uniform'",
             layers=len(alike),
             value=float(weight.value.reshape(-1)[0]),
@@ -68,7 +72,7 @@ def _chain(case: Case) -> tuple[Layer, float, float, int] | None:
 
 
 def _shrink(case: Case) -> Iterator[Sign]:
-    chain = _chain(case)
+    chain = None if case.has_learned else _chain(case)
     if chain is None:
         return
     last, first, end, count = chain
@@ -153,11 +157,22 @@ RULES = (
         "symmetric-weights",
         "Layers whose units all begin alike and get the same gradient: zeros, or one constant.",
         "Units that begin alike stay alike, so that a layer of any width is one unit.",
-        ("before",),
-        _symmetric,
-        (Threshold(0, "difference between units", "Goodfellow et al., Deep Learning (2016), 8.4; NeuraLint (2021)"),),
-        ("activations-shrink", *_TRAINING, "not-learning", "learning-rate-too-low", "no-gradient"),
-        fresh=True,
+        ("before", "during"),
+        symmetric,
+        (
+            Threshold(0, "difference between units", "Goodfellow et al., Deep Learning (2016), 8.4; NeuraLint (2021)"),
+            Threshold(ALIKE, "the same after training, by the largest weight", "ours: what rounding leaves"),
+        ),
+        (
+            "activations-shrink",
+            "weights-collapsed",
+            *_TRAINING,
+            "updates-too-large-or-small",
+            "not-learning",
+            "underfitting",
+            "learning-rate-too-low",
+            "no-gradient",
+        ),
     ),
     Rule(
         "first-weights-scale",
@@ -176,11 +191,10 @@ RULES = (
         "activations-shrink",
         "Activations that differ less and less from example to example, from layer to layer.",
         "The last layers cannot tell the examples apart, and gradients vanish on the way back.",
-        ("before",),
+        ("before", "during"),
         _shrink,
         (Threshold(SHRINK, "deviation over the batch, last by first", "ours, after Glorot and Bengio (2010)"),),
-        ("vanishing-gradients", "learning-rate-too-low", "not-learning"),
-        fresh=True,
+        ("vanishing-gradients", "learning-rate-too-low", "not-learning", "underfitting"),
     ),
     Rule(
         "activations-grow",

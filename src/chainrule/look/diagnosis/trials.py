@@ -86,6 +86,16 @@ def trial(case: Case, optimizer: Optimizer, rate: float | None, *, fresh: bool =
     return Trial(used, before, _number(after), _number(max(losses, key=_number)))
 
 
+def begun_gradients(case: Case) -> dict[Parameter, Array]:
+    """The gradients of a step on the batch, of the network as it may have begun."""
+    net, dtype = case.net, net_dtype(case.net)
+    x, y = (as_input(part, dtype) for part in case.batch)
+    with modes_kept(net), Sandbox(_begun_anew(net)).entered(), np.errstate(all="ignore"):
+        net.train()
+        found = backpropagate(measured(case.loss.function, net(x), y, None))
+        return {parameter: np.array(gradient.value) for parameter, gradient in found.items()}
+
+
 def _number(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 

@@ -85,7 +85,7 @@ def _width(case: Case) -> Iterator[Sign]:
                 outputs=width,
                 classes=wanted,
             )
-        elif not is_single and width > wanted:
+        elif not is_single and width > wanted > 1 and len(case.y) >= 2 * width:  # fewer rows need not show all
             sure = width >= 2 * wanted and len(case.y) >= 20 * width
             yield (warning if sure else hint)(
                 where,
