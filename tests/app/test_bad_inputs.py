@@ -404,7 +404,7 @@ def test_formulas_that_are_too_large_name_the_flag_and_leave_no_page(chainrule, 
     ran = chainrule("explain", "run", "d.csv", "--rows", "0:40", "--html", "a.html", "--latex", "a.tex")
     assert (ran.status, ran.out) == (2, "")
     assert "--latex is for small networks" in one_sentence(ran.err)
-    assert "Use --html FILE, or explain fewer rows." in ran.err
+    assert "Fewer rows do not help; --html FILE has no limit." in ran.err
     assert "to_html" not in ran.err
     assert not (own_run / "a.html").exists()
 
