@@ -197,7 +197,8 @@ class _Fuser:
         here = Place.identity(node.shape)
         own = Store(node, here.access(node), self._value(node, here, {}))
         reads = list(accesses(Loop(node.shape, (own,))))
-        for number in range(len(self.made) - 1, -1, -1):
+        made_last = max((self.maker.get(read.array, 0) for read in reads), default=0)
+        for number in range(len(self.made) - 1, made_last - 1, -1):
             host = self.made[number]
             if not isinstance(host, Loop | Contraction) or len(host.stores) >= _STORES:
                 continue

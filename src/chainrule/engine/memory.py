@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Graph, Node, Shape
@@ -107,18 +108,20 @@ class _Room:
         self.made = [{node for node in nodes_made(kernel) if node not in elsewhere} for kernel in kernels]
         self.read = [{access.array for access in accesses(kernel)} - elsewhere for kernel in kernels]
 
-    def readers(self) -> dict[Node, int]:
-        """How many kernels read each array."""
-        counts: dict[Node, int] = {}
-        for read in self.read:
+    def readers(self) -> dict[Node, set[int]]:
+        """The numbers of the kernels that read each array."""
+        found: dict[Node, set[int]] = {}
+        for number, read in enumerate(self.read):
             for node in read:
-                counts[node] = counts.get(node, 0) + 1
-        return counts
+                found.setdefault(node, set()).add(number)
+        return found
 
-    def freed(self, number: int, left: dict[Node, int]) -> int:
-        """Bytes that a kernel frees beyond those that it takes, where so many readers of each array are left."""
-        last = (node for node in self.read[number] if left[node] == 1 and node not in self.made[number])
-        return sum(map(_bytes, last)) - sum(map(_bytes, self.made[number]))
+    def rank(self, number: int, left: dict[Node, set[int]]) -> tuple[int, int]:
+        """Where a kernel stands among those that can run, while these readers of each array are left: the lowest is
+        the next. What it frees counts beyond what it takes, and only where that is much."""
+        last = (node for node in self.read[number] if len(left[node]) == 1 and node not in self.made[number])
+        freed = sum(map(_bytes, last)) - sum(map(_bytes, self.made[number]))
+        return (-freed if freed >= _WORTH else 0), number
 
 
 def _sorted(before: Sequence[set[int]], room: _Room) -> list[int]:
@@ -131,20 +134,25 @@ def _sorted(before: Sequence[set[int]], room: _Room) -> list[int]:
         for other in earlier - {number}:
             after.setdefault(other, []).append(number)
     missing = [len(earlier - {number}) for number, earlier in enumerate(before)]
-    free = [number for number, count in enumerate(missing) if not count]
-    order, left = [], room.readers()
+    left = room.readers()
+    free = [room.rank(number, left) for number, count in enumerate(missing) if not count]
+    heapify(free)
+    order: dict[int, None] = {}
     while free:
-        freed = {number: room.freed(number, left) for number in free}
-        number = min(free, key=lambda number: (-freed[number] if freed[number] >= _WORTH else 0, number))
-        free.remove(number)
-        order.append(number)
-        for node in room.read[number]:
-            left[node] -= 1
+        _, number = heappop(free)
+        if number in order:
+            continue  # it had a better rank since it was put here
+        order[number] = None
+        moved = {later for later in after.get(number, []) if missing[later] == 1}
         for later in after.get(number, []):
             missing[later] -= 1
-            if not missing[later]:
-                free.append(later)
-    return order
+        for node in room.read[number]:
+            left[node].discard(number)
+            if len(left[node]) == 1:
+                moved |= {last for last in left[node] if not missing[last]}
+        for later in moved:
+            heappush(free, room.rank(later, left))
+    return list(order)
 
 
 def plan(kernels: Sequence[Kernel], graph: Graph, results: int, states: Sequence[Node]) -> Plan:

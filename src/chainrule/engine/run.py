@@ -257,7 +257,7 @@ class Run:
         with ExitStack() as locks:
             for run in sorted(runs, key=id):  # in one order, so that two loops never wait for each other
                 locks.enter_context(run.lock)
-            locks.enter_context(_in_one_room(runs))
+            locks.enter_context(_own_room_after(runs))
             address = self._loop_for([array.dtype for array in data], variant)
             if not self.batches:
                 self.batches = [_place(shape, dtype) for shape, dtype in self.arguments]
@@ -360,9 +360,8 @@ class Run:
 
 
 @contextmanager
-def _in_one_room(runs: Sequence[Run]) -> Iterator[None]:
-    """Steps that are made in turns work in the same memory, so that each finds it in the caches; then all as before."""
-    _share_room(runs)
+def _own_room_after(runs: Sequence[Run]) -> Iterator[None]:
+    """Within, steps that are made in turns may share their memory; afterwards each has its own again."""
     try:
         yield
     finally:
@@ -371,6 +370,7 @@ def _in_one_room(runs: Sequence[Run]) -> Iterator[None]:
 
 
 def _share_room(runs: Sequence[Run]) -> None:
+    """Let them all work in the largest arena and scratch, so that each finds it in the caches."""
     arena = max((run.arena for run in runs), key=lambda array: array.nbytes)
     scratch = max((run.scratch for run in runs), key=lambda array: array.nbytes)
     for run in runs:

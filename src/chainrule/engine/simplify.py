@@ -53,14 +53,14 @@ def _rewritten(node: Node) -> Node:
     """A node of which nothing remains but one of its inputs, or one input of an input."""
     if node.op in (Op.STOP_GRADIENT, Op.CUSTOM):
         return node.inputs[0]
-    if _is_again(node) or _is_again(node.inputs[0] if node.inputs else node):
+    if _is_again(node):
         return node  # the wall of a checkpoint: what is computed again must not find what is there
     if node.op in (Op.RESHAPE, Op.BROADCAST, Op.SLICE) and node.shape == node.inputs[0].shape and _whole(node):
         return node.inputs[0]
     if node.op is Op.CAST and node.dtype == node.inputs[0].dtype:
         return node.inputs[0]
     if node.op in (Op.RESHAPE, Op.BROADCAST, Op.TRANSPOSE, Op.NEG) and node.inputs[0].op is node.op:
-        return _joined(node)
+        return node if _is_again(node.inputs[0]) else _joined(node)
     if node.op is Op.TRANSPOSE and node.attributes["axes"] == tuple(range(len(node.shape))):
         return node.inputs[0]
     if node.op in (Op.SUM, Op.PROD, Op.MAX, Op.MIN) and not node.attributes["axes"]:

@@ -50,7 +50,6 @@ class NativeSteps:
             self.watched = compiled_step(trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics), look)
         self.kept = _Kept()
         self.learned: dict[Program, list[State]] = {}
-        self.looked, self.look_cost = 0.0, 0.0  # when everything learned was last looked at, and seconds that it took
         self.last_batch: tuple[tuple[Array, ...], Array] | None = None  # the arrays, and the rows of the last step
         self.seconds = 0.0  # a step takes
         self.last = 0  # steps in the longest slice
@@ -194,15 +193,11 @@ class NativeSteps:
     def _require_finite(self, arrays: tuple[Array, ...], chosen: Array, *, everything: bool) -> None:
         """At the end of an epoch, before anybody uses the parameters: are they numbers?
 
-        `everything`: also what the optimizer remembers, at which else is looked where that costs little.
+        `everything`: also what the optimizer remembers, at which else is looked before the states are kept anew.
         """
-        learned, began = self._learned_by(self._program(arrays, chosen[None])), time.perf_counter()
-        everything = everything or began - self.looked > self.look_cost / _SHARE
-        is_sound = _is_sound(state for state in learned if everything or isinstance(state, Parameter))
-        if everything:
-            self.looked = time.perf_counter()
-            self.look_cost = self.looked - began
-        if not is_sound:
+        learned = self._learned_by(self._program(arrays, chosen[None]))
+        everything = everything or self.kept.is_due
+        if not _is_sound(state for state in learned if everything or isinstance(state, Parameter)):
             self._go_back(arrays)
 
     def _go_back(self, arrays: tuple[Array, ...], uncounted: int = 0) -> None:
@@ -255,13 +250,18 @@ class _Kept:
         self.cost = 0.0  # seconds that keeping them took
         self.at = 0.0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the steps since the states were last kept took so long that keeping them again costs little."""
+        return time.perf_counter() - self.at > self.cost / _SHARE
+
     def before(self, program: Program) -> bool:
         """Keep the states anew where that costs little beside the steps, and where somebody else has assigned one.
 
         Returns False if they became infinite or NaN in the steps since they were last kept.
         """
         moved = any(state.look() is not array for state, array in self.left)
-        if not self.states or moved or time.perf_counter() - self.at > self.cost / _SHARE:
+        if not self.states or moved or self.is_due:
             return self.take(program) or moved or not self.states or not self.since
         return True
 
