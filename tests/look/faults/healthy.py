@@ -10,6 +10,7 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import nn
+from look.faults.asking import Asked, trained
 from look.faults.problems import (
     BUILDS,
     Build,
@@ -19,12 +20,12 @@ from look.faults.problems import (
     normed,
     plain,
     problem,
+    raw,
     residual,
     scaled,
     smooth,
     with_activation,
 )
-from look.faults.seeded import Asked, trained
 
 ACTIVATIONS = {
     layer.__name__: with_activation(layer)
@@ -123,8 +124,6 @@ def mixed_columns() -> Asked:
 
 def normalised_inside() -> Asked:
     """Raw columns, and a network that begins with batch normalisation."""
-    from look.faults.seeded import raw
-
     X, y = raw("wine")
     net = nn.Sequential(nn.BatchNorm(13), nn.Dense(13, 16, activation="relu"), nn.Dense(16, 3))
     return Asked(net, (X, y), "cross_entropy", {"optimizer": "adam"})

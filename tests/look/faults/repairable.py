@@ -14,8 +14,9 @@ from typing import Any
 import chainrule as cr
 from chainrule import nn
 from look.faults import seeded
+from look.faults.asking import Seed
+from look.faults.in_networks import Hiding as Hiding
 from look.faults.problems import Array, Problem, deep, plain, problem, raw
-from look.faults.seeded import Hiding as Hiding
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def task_of(name: str, fault: str = "") -> Task:
     return next((each.faulty() for each in FAULTS if each.name == fault), healthy(name))
 
 
-def asked(seed: seeded.Seed, build: Any = plain) -> Callable[[Task, Problem], Task]:
+def asked(seed: Seed, build: Any = plain) -> Callable[[Task, Problem], Task]:
     """A fault of `seeded` as a change of a task."""
 
     def changed(task: Task, p: Problem) -> Task:

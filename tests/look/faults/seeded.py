@@ -1,509 +1,87 @@
-"""Seeded faults: each puts one mistake into a healthy problem, and names the rule that should find it.
+"""Seeded faults: each puts one mistake into a healthy problem, and names the rules that should find it.
 
 A fault gets a problem, a way to build a network, and gives back what `diagnose` is asked about.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
 
 import chainrule as cr
-from chainrule import nn
-from chainrule.errors import TrainingError
 from chainrule.look.diagnosis.rules import ALL as ALL
-from chainrule.train.trainer import Trainer
-from look.faults.problems import Array, Build, Problem, deep, plain, problem, raw
-
-
-@dataclass
-class Asked:
-    """What `diagnose` is called with."""
-
-    net: nn.Module
-    data: tuple[Array, ...]
-    loss: Any
-    more: dict[str, Any] = field(default_factory=dict)
-
-    def diagnose(self) -> cr.look.Findings:
-        return cr.look.diagnose(self.net, self.data, loss=self.loss, **self.more)
-
-
-Seed = Callable[[Problem, Build], Asked]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One mistake, the rules of which any is right, and the sets and architectures that it is put into."""
-
-    name: str
-    rules: tuple[str, ...]
-    seed: Seed
-    sets: tuple[str, ...] = ("digits", "iris")
-    builds: tuple[Build, ...] = (plain, deep)
-
-
-class Kept(cr.Callback):
-    """Keeps the history of a run, also of one that fails."""
-
-    each_batch = False
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        self.history = trainer.history
-
-
-def trained(
-    net: nn.Module,
-    data: tuple[Array, ...],
-    loss: Any,
-    optimizer: Any,
-    epochs: int = 8,
-    validation: Any = None,
-    **more: Any,
-) -> cr.History:
-    """A short run on NumPy, and its history also where it failed."""
-    kept = Kept()
-    with contextlib.suppress(TrainingError):
-        cr.fit(
-            net,
-            data,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            validation=validation,
-            callbacks=[kept],
-            progress=False,
-            compile=False,
-            **{"batch_size": 64} | more,
-        )
-    return kept.history
-
-
-def simply(p: Problem, build: Build) -> Asked:
-    """A problem with nothing wrong."""
-    return Asked(build(p.features, p.outputs), (p.X, p.y), p.loss)
-
-
-def ending(net: nn.Module, *layers: nn.Module) -> nn.Module:
-    """The network with more layers at its end."""
-    return nn.Sequential(*(net.layers if isinstance(net, nn.Sequential) else (net,)), *layers)
-
-
-# --- Data ---------------------------------------------------------------------------------------------------------
-
-
-def unscaled(p: Problem, build: Build) -> Asked:
-    X, y = raw(p.name)
-    return Asked(build(p.features, p.outputs), (X, y), p.loss)
-
-
-def bytes_of_pixels(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    return Asked(asked.net, (255 * np.abs(p.X), p.y), p.loss, {"optimizer": cr.optim.SGD(0.1)})
-
-
-def one_huge_column(p: Problem, build: Build) -> Asked:
-    X = p.X.copy()
-    X[:, 1] *= 2000
-    return Asked(build(p.features, p.outputs), (X, p.y), p.loss)
-
-
-def missing_numbers(p: Problem, build: Build) -> Asked:
-    X = p.X.copy()
-    X[3, 2], X[7, 1] = np.nan, np.inf
-    return Asked(build(p.features, p.outputs), (X, p.y), p.loss)
-
-
-def missing_targets(p: Problem, build: Build) -> Asked:
-    y = p.y.astype(np.float32)
-    y[5] = np.nan
-    return Asked(build(p.features, 1), (p.X, y), "mean_squared_error")
-
-
-def constant_column(p: Problem, build: Build) -> Asked:
-    X = np.column_stack([p.X, np.full(len(p.X), 3.0, np.float32)])
-    return Asked(build(p.features + 1, p.outputs), (X, p.y), p.loss)
-
-
-def repeated_column(p: Problem, build: Build) -> Asked:
-    X = np.column_stack([p.X, 2 * p.X[:, 0] + 1])
-    return Asked(build(p.features + 1, p.outputs), (X, p.y), p.loss)
-
-
-def shared_rows(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    asked.more["validation"] = (p.X[:40], p.y[:40])
-    return asked
-
-
-def validation_unscaled(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    asked.more["validation"] = raw(p.name)
-    return asked
-
-
-def classes_from_one(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, p.outputs), (p.X, p.y + 1), p.loss)
-
-
-def minus_and_plus_one(p: Problem, build: Build) -> Asked:
-    y = np.where(p.y == 0, -1, 1).astype(np.int64)
-    return Asked(build(p.features, 1), (p.X, y), "binary_cross_entropy")
-
-
-def float_classes(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, p.outputs), (p.X, p.y.astype(np.float32)), p.loss)
-
-
-def one_hot_integers(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, p.outputs), (p.X, np.eye(p.outputs, dtype=np.int64)[p.y]), p.loss)
-
-
-def classes_as_quantities(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, 1), (p.X, p.y), "mean_squared_error")
-
-
-def rare_class(p: Problem, build: Build) -> Asked:
-    kept = np.flatnonzero((p.y != 1) | (np.cumsum(p.y == 1) <= 4))
-    return Asked(build(p.features, p.outputs), (p.X[kept], p.y[kept]), p.loss)
-
-
-def given_away(p: Problem, build: Build) -> Asked:
-    noise = np.random.default_rng(3).normal(size=len(p.y)) * 0.01
-    X = np.column_stack([p.X, (p.y - p.y.mean()) / p.y.std() + noise]).astype(np.float32)
-    return Asked(build(p.features + 1, p.outputs), (X, p.y), p.loss)
-
-
-def shuffled(p: Problem, build: Build) -> Asked:
-    y = np.random.default_rng(4).permutation(p.y)
-    return Asked(build(p.features, p.outputs), (p.X, y), p.loss)
-
-
-def wrong_labels(p: Problem, build: Build) -> Asked:
-    rng = np.random.default_rng(5)
-    y = p.y.copy()
-    chosen = rng.random(len(y)) < 0.25
-    y[chosen] = (y[chosen] + rng.integers(1, p.outputs, chosen.sum())) % p.outputs
-    return Asked(build(p.features, p.outputs), (p.X, y), p.loss)
-
-
-def one_target(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, 1), (p.X, np.full(len(p.X), 2.5, np.float32)), "mean_squared_error")
-
-
-def targets_of_thousands(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, 1), (p.X, 3000 + 500 * p.y.astype(np.float32)), "mean_squared_error")
-
-
-# --- Wiring -------------------------------------------------------------------------------------------------------
-
-
-def softmax_twice(p: Problem, build: Build) -> Asked:
-    return Asked(ending(build(p.features, p.outputs), nn.Softmax()), (p.X, p.y), p.loss)
-
-
-def sigmoid_twice(p: Problem, build: Build) -> Asked:
-    y = (p.y == 0).astype(np.float32)
-    return Asked(ending(build(p.features, 1), nn.Sigmoid()), (p.X, y), "binary_cross_entropy")
-
-
-def too_few_outputs(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, p.outputs - 1), (p.X, p.y), p.loss)
-
-
-def one_output(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, 1), (p.X, p.y), p.loss)
-
-
-def far_too_many_outputs(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, 2 * p.outputs), (p.X, p.y), p.loss)
-
-
-def no_activation(p: Problem, build: Build) -> Asked:
-    layers = [nn.Dense(p.features, 24), nn.Dense(24, 24), nn.Dense(24, p.outputs)]
-    return Asked(nn.Sequential(*(layers[::2] if build is plain else layers)), (p.X, p.y), p.loss)
-
-
-def relu_at_the_end(p: Problem, build: Build) -> Asked:
-    return Asked(ending(build(p.features, 1), nn.ReLU()), (p.X, p.y), p.loss)
-
-
-def tanh_at_the_end(p: Problem, build: Build) -> Asked:
-    return Asked(ending(build(p.features, 1), nn.Tanh()), (p.X, 3 * p.y), p.loss)
-
-
-def sigmoid_at_the_end(p: Problem, build: Build) -> Asked:
-    return Asked(ending(build(p.features, 1), nn.Sigmoid()), (p.X, p.y), p.loss)
-
-
-def relu_logits(p: Problem, build: Build) -> Asked:
-    return Asked(ending(build(p.features, p.outputs), nn.ReLU()), (p.X, p.y), p.loss)
-
-
-class Detached(nn.Module):
-    """The first part is cut off from the gradient."""
-
-    def __init__(self, first: nn.Module, last: nn.Module) -> None:
-        self.first, self.last = first, last
-
-    def __call__(self, x: Any) -> Any:
-        return self.last(cr.stop_gradient(self.first(x)))
-
-
-def detached(p: Problem, build: Build) -> Asked:
-    first = nn.Sequential(build(p.features, 16), nn.ReLU())
-    return Asked(Detached(first, nn.Dense(16, p.outputs)), (p.X, p.y), p.loss)
-
-
-class Unused(nn.Module):
-    """One layer is made and never called."""
-
-    def __init__(self, net: nn.Module, width: int) -> None:
-        self.net, self.extra = net, nn.Dense(width, width)
-
-    def __call__(self, x: Any) -> Any:
-        return self.net(x)
-
-
-def unused(p: Problem, build: Build) -> Asked:
-    return Asked(Unused(build(p.features, p.outputs), p.features), (p.X, p.y), p.loss)
-
-
-def all_frozen(p: Problem, build: Build) -> Asked:
-    return Asked(build(p.features, p.outputs).freeze(), (p.X, p.y), p.loss)
-
-
-def first_frozen(p: Problem, build: Build) -> Asked:
-    net = build(p.features, p.outputs)
-    next(net.children())[1].freeze()
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-class Hiding(nn.Module):
-    """A layer behind a function, where the module does not see it."""
-
-    def __init__(self, net: nn.Module, hidden: nn.Module) -> None:
-        self.net, self.function = net, lambda x: hidden(x)
-
-    def __call__(self, x: Any) -> Any:
-        return self.net(self.function(x))
-
-
-def hidden_layer(p: Problem, build: Build) -> Asked:
-    return Asked(
-        Hiding(build(p.features, p.outputs), nn.Dense(p.features, p.features, activation="relu")), (p.X, p.y), p.loss
-    )
-
-
-def dropout_out_of_reach(p: Problem, build: Build) -> Asked:
-    return Asked(Hiding(build(p.features, p.outputs), nn.Dropout(0.3)), (p.X, p.y), p.loss)
-
-
-def forgotten_eval(p: Problem, build: Build) -> Asked:
-    net = nn.Sequential(nn.Dense(p.features, 32), nn.Dropout(0.3), build(32, p.outputs)).eval()
-    net[1].train()
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-def dropout_at_the_end(p: Problem, build: Build) -> Asked:
-    return Asked(ending(build(p.features, p.outputs), nn.Dropout(0.5)), (p.X, p.y), p.loss)
-
-
-def tiny_batches(p: Problem, build: Build) -> Asked:
-    asked = Asked(nn.Sequential(nn.BatchNorm(p.features), build(p.features, p.outputs)), (p.X, p.y), p.loss)
-    asked.more["batch_size"] = 2
-    return asked
-
-
-def bias_before_norm(p: Problem, build: Build) -> Asked:
-    net = nn.Sequential(nn.Dense(p.features, 16), nn.BatchNorm(16), nn.ReLU(), build(16, p.outputs))
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-def one_unit(p: Problem, build: Build) -> Asked:
-    net = nn.Sequential(build(p.features, 1), nn.Tanh(), nn.Dense(1, p.outputs))
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-def huge_network(p: Problem, build: Build) -> Asked:
-    wide = nn.Sequential(nn.Dense(p.features, 600, activation="relu"), nn.Dense(600, 600, activation="relu"))
-    return Asked(nn.Sequential(wide, build(600, p.outputs)), (p.X[:60], p.y[:60]), p.loss)
-
-
-# --- Start --------------------------------------------------------------------------------------------------------
-
-
-def drawn_anew(net: nn.Module, draw: Callable[[Array], Array]) -> nn.Module:
-    for parameter in net.parameters():
-        if parameter.ndim >= 2:
-            parameter.assign(draw(parameter.value).astype(np.float32))
-    return net
-
-
-def zero_weights(p: Problem, build: Build) -> Asked:
-    return Asked(drawn_anew(build(p.features, p.outputs), np.zeros_like), (p.X, p.y), p.loss)
-
-
-def equal_weights(p: Problem, build: Build) -> Asked:
-    net = drawn_anew(build(p.features, p.outputs), lambda value: np.full_like(value, 0.1))
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-def huge_weights(p: Problem, build: Build) -> Asked:
-    return Asked(drawn_anew(build(p.features, p.outputs), lambda value: 20 * value), (p.X, p.y), p.loss)
-
-
-def tiny_weights(p: Problem, build: Build) -> Asked:
-    return Asked(drawn_anew(build(p.features, p.outputs), lambda value: 0.005 * value), (p.X, p.y), p.loss)
-
-
-def large_last_layer(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    last = asked.net.parameters()[-2]
-    last.assign(15 * last.value)
-    return asked
-
-
-def many_sigmoids(p: Problem, build: Build) -> Asked:
-    depth = 6 if build is plain else 9
-    hidden = [layer for _ in range(depth) for layer in (nn.Dense(24, 24), nn.Sigmoid())]
-    net = nn.Sequential(nn.Dense(p.features, 24), nn.Sigmoid(), *hidden, nn.Dense(24, p.outputs))
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-# --- Training -----------------------------------------------------------------------------------------------------
-
-
-def rate_too_high(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    asked.more["optimizer"] = cr.optim.Adam(1.0) if build is plain else cr.optim.SGD(20.0)
-    return asked
-
-
-def rate_too_low(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    asked.more["optimizer"] = cr.optim.Adam(1e-7) if build is plain else cr.optim.SGD(1e-5)
-    return asked
-
-
-def trained_with_high_rate(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    optimizer = cr.optim.Adam(2.0) if build is plain else cr.optim.SGD(30.0)
-    history = trained(asked.net, asked.data, asked.loss, optimizer)
-    asked.more |= {"history": history, "optimizer": optimizer}
-    return asked
-
-
-def trained_with_low_rate(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    optimizer = cr.optim.Adam(1e-6) if build is plain else cr.optim.SGD(1e-5)
-    history = trained(asked.net, asked.data, asked.loss, optimizer)
-    asked.more |= {"history": history, "optimizer": optimizer}
-    return asked
-
-
-def blown_up(p: Problem, build: Build) -> Asked:
-    """A regression with plain gradient descent and far too large a rate: the loss becomes infinite."""
-    asked = Asked(build(p.features, 1), (p.X, p.y.astype(np.float32)), "mean_squared_error")
-    asked.more["history"] = trained(asked.net, asked.data, asked.loss, cr.optim.SGD(10.0))
-    return asked
-
-
-def dead_units(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    bias = next(each for name, each in asked.net.named_parameters() if name.endswith("bias"))
-    bias.assign(np.full(bias.shape, -20.0, np.float32))
-    return asked
-
-
-def saturated(p: Problem, build: Build) -> Asked:
-    net = nn.Sequential(nn.Dense(p.features, 24), nn.Tanh(), build(24, p.outputs))
-    bias = net[0].bias
-    bias.assign(np.full(bias.shape, 12.0, np.float32))
-    return Asked(net, (p.X, p.y), p.loss)
-
-
-def exploding(p: Problem, build: Build) -> Asked:
-    depth = 10 if build is plain else 14
-    net = nn.Sequential(*(nn.Dense(p.features if i == 0 else 24, 24, activation="relu") for i in range(depth)))
-    drawn_anew(net, lambda value: 3 * value)
-    return Asked(nn.Sequential(net, nn.Dense(24, p.outputs)), (p.X, p.y), p.loss)
-
-
-def jumping(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    rows = [2.0, 1.0, 1.9, 0.9, 2.1, 1.1, 1.8, 1.0]
-    asked.more["history"] = cr.History([{"epoch": i + 1.0, "loss": loss} for i, loss in enumerate(rows)], "epochs")
-    return asked
-
-
-def stuck(p: Problem, build: Build) -> Asked:
-    """The network is asked to learn while all inputs are hidden from it."""
-    net = nn.Sequential(nn.Lambda(lambda x: x * 0, name="blank"), build(p.features, p.outputs))
-    history = trained(net, (p.X, p.y), p.loss, cr.optim.Adam(1e-2), epochs=12)
-    return Asked(net, (p.X, p.y), p.loss, {"history": history})
-
-
-def tiny_batch_noise(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    asked.more["batch_size"] = 1
-    return asked
-
-
-# --- Outcome ------------------------------------------------------------------------------------------------------
-
-
-def learned_by_heart(p: Problem, build: Build) -> Asked:
-    net = nn.Sequential(nn.Dense(p.features, 64, activation="relu"), build(64, p.outputs))
-    noisy = wrong_labels(p, build).data[1] if p.loss == "cross_entropy" else p.y
-    train, held = slice(0, 60), slice(60, 140)
-    history = trained(
-        net, (p.X[train], noisy[train]), p.loss, cr.optim.Adam(5e-3), 60, (p.X[held], noisy[held]), batch_size=20
-    )
-    return Asked(net, (p.X[train], noisy[train]), p.loss, {"history": history})
-
-
-def too_small(p: Problem, build: Build) -> Asked:
-    """A hidden layer of two units for ten classes."""
-    net = nn.Sequential(nn.Dense(p.features, 2), nn.ReLU(), nn.Dense(2, p.outputs))
-    if build is not plain:
-        net = nn.Sequential(nn.Dense(p.features, 2), nn.ReLU(), nn.Dense(2, 2), nn.ReLU(), nn.Dense(2, p.outputs))
-    history = trained(net, (p.X, p.y), p.loss, cr.optim.Adam(1e-2), epochs=25)
-    return Asked(net, (p.X, p.y), p.loss, {"history": history})
-
-
-def held_down(p: Problem, build: Build) -> Asked:
-    """So much weight decay that nothing can be learned."""
-    net = build(p.features, p.outputs)
-    history = trained(net, (p.X, p.y), p.loss, cr.optim.Adam(1e-2, weight_decay=0.5), epochs=15)
-    return Asked(net, (p.X, p.y), p.loss, {"history": history})
-
-
-def cut_short(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    asked.more["history"] = trained(asked.net, asked.data, asked.loss, cr.optim.Adam(1e-3), epochs=4)
-    return asked
-
-
-def gone_on_too_long(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    ends = [(1.6, 1.7), (1.0, 1.2), (0.6, 0.9), (0.4, 1.0), (0.3, 1.1), (0.2, 1.25), (0.1, 1.4)]
-    rows = [{"epoch": i + 1.0, "loss": own, "validation_loss": held} for i, (own, held) in enumerate(ends)]
-    asked.more["history"] = cr.History(rows, "epochs")
-    return asked
-
-
-def seeds_apart(p: Problem, build: Build) -> Asked:
-    asked = simply(p, build)
-    ends = (0.1, 1.9, 0.2, 2.3)
-    runs = [cr.History([{"epoch": 1.0, "loss": 2.3}, {"epoch": 2.0, "loss": end}], "epochs") for end in ends]
-    asked.more["history"] = runs
-    return asked
-
+from look.faults.asking import Asked, Fault
+from look.faults.in_data import (
+    bytes_of_pixels,
+    classes_as_quantities,
+    classes_from_one,
+    constant_column,
+    float_classes,
+    given_away,
+    minus_and_plus_one,
+    missing_numbers,
+    missing_targets,
+    one_hot_integers,
+    one_huge_column,
+    one_target,
+    rare_class,
+    repeated_column,
+    shared_rows,
+    shuffled,
+    targets_of_thousands,
+    unscaled,
+    validation_unscaled,
+    wrong_labels,
+)
+from look.faults.in_networks import (
+    all_frozen,
+    bias_before_norm,
+    detached,
+    dropout_at_the_end,
+    dropout_out_of_reach,
+    equal_weights,
+    far_too_many_outputs,
+    first_frozen,
+    forgotten_eval,
+    hidden_layer,
+    huge_network,
+    huge_weights,
+    large_last_layer,
+    many_sigmoids,
+    no_activation,
+    one_output,
+    one_unit,
+    relu_at_the_end,
+    relu_logits,
+    sigmoid_at_the_end,
+    sigmoid_twice,
+    softmax_twice,
+    tanh_at_the_end,
+    tiny_batches,
+    tiny_weights,
+    too_few_outputs,
+    unused,
+    zero_weights,
+)
+from look.faults.in_training import (
+    blown_up,
+    cut_short,
+    dead_units,
+    exploding,
+    gone_on_too_long,
+    held_down,
+    jumping,
+    learned_by_heart,
+    rate_too_high,
+    rate_too_low,
+    saturated,
+    seeds_apart,
+    stuck,
+    tiny_batch_noise,
+    too_small,
+    trained_with_high_rate,
+    trained_with_low_rate,
+)
+from look.faults.problems import Build, problem
 
 TABLES = ("iris", "wine")
 MANY = ("digits", "breast-cancer")

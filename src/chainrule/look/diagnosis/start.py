@@ -52,8 +52,10 @@ def _hidden_layers(case: Case) -> list[Layer]:
 
 
 def _signal(array: Array) -> float:
-    """How much the units differ from example to example: their deviation over the batch, the middle one."""
+    """How much the units differ from example to example: their deviation; NaN where a number is not finite."""
     wide = array.reshape(-1, array.shape[-1]).astype(np.float64)
+    if not np.isfinite(wide).all():
+        return math.nan
     return float(np.sqrt((wide.std(axis=0) ** 2).mean()))
 
 
