@@ -1,6 +1,6 @@
 """The examination that `fit` and `chainrule train` make by themselves when a run is over: `diagnose` on a sample.
 
-Comes in: a finished run. Goes out: findings. However large the data, a few thousand rows are read, always the same.
+Comes in: a finished run. Goes out: findings. However large the data, up to 2,000 rows are read, always the same.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ training, scoring, prediction and the studio read the same outputs in the same w
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,19 @@ from chainrule.nn.losses import LOSSES, get_loss
 from chainrule.train.metrics import METRICS, Metric
 
 Array = np.ndarray[Any, Any]
+
+
+class Rows(Protocol):
+    """Inputs, class numbers or numbers, and perhaps how much each row counts."""
+
+    @property
+    def X(self) -> Array: ...
+
+    @property
+    def y(self) -> Array: ...
+
+    @property
+    def weights(self) -> Array | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,11 @@ class Answers:
     targets: Callable[[Array], Array]
     scores: Callable[[Array], Array]
     probabilities: bool
+
+    def learned(self, rows: Rows) -> tuple[Array, ...]:
+        """Rows as `fit` and `diagnose` take them: (X, y), or (X, y, weights), with y as the loss is given it."""
+        y = self.targets(rows.y)
+        return (rows.X, y) if rows.weights is None else (rows.X, y, rows.weights)
 
 
 def answers_for(loss: str | None, classes: int) -> Answers:

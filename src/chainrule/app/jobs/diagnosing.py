@@ -38,14 +38,11 @@ class Diagnosis:
 
 def diagnose_training(net: Module, lesson: Lesson, choices: Choices, history: History) -> Findings:
     """What is wrong with a run of `chainrule train`, whose network is that of the best epoch."""
-    parts = []
-    for part in (lesson.training, lesson.validation):
-        y = choices.answers.targets(part.y)
-        parts.append(Rows((part.X, y) if part.weights is None else (part.X, y, part.weights)))
+    training, held = (Rows(choices.answers.learned(part)) for part in (lesson.training, lesson.validation))
     names = lesson.schema.feature_names if isinstance(lesson.schema, TableSchema) else ()
     optimizer = optimizer_for(choices, len(lesson.training))
     loss = get_loss(choices.answers.loss)
-    run = FinishedRun(net, loss, optimizer, history, parts[0], parts[1], choices.batch_size, names)
+    run = FinishedRun(net, loss, optimizer, history, training, held, choices.batch_size, names)
     return with_flags(examine(run))
 
 
@@ -93,8 +90,7 @@ def _on(run: Run, data: str) -> Diagnosis:
     """All rows of other data as if the network had learned from them."""
     model = run.model
     known = labelled_rows(model, data)
-    y = model.answers.targets(known.y)
-    rows = Rows((known.X, y) if known.weights is None else (known.X, y, known.weights))
+    rows = Rows(model.answers.learned(known))
     names = model.schema.feature_names if isinstance(model.schema, TableSchema) else ()
     size = None if run.flags is None else run.flags.batch_size
     finished = FinishedRun(model.net, get_loss(model.answers.loss), None, run.history, rows, None, size, names)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainrule.look.diagnosis.finding import Findings
-from chainrule.look.remedies.loop import Trial, finite
+from chainrule.look.remedies.loop import Trial
+from chainrule.look.remedies.report import repair_dict
 from chainrule.train.history import History
 
 
@@ -83,14 +84,8 @@ class Repaired:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data for JSON."""
-        return {
-            "trials": [trial.to_dict() for trial in self.trials],
-            "before": finite(self.before),
-            "after": finite(self.after),
-            "stopped": self.stopped,
-            "command": self.command,
-            "findings": [each.to_dict() | {"evidence": finite(each.evidence)} for each in self.findings],
-        }
+        told = repair_dict(self.trials, self.before, self.after, self.findings, self.stopped)
+        return {**told, "command": self.command}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from chainrule.app.jobs import judge
 from chainrule.app.jobs.answers import scored
 from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
 from chainrule.app.jobs.flags import Flags
-from chainrule.app.jobs.lesson import Lesson, Part
+from chainrule.app.jobs.lesson import Lesson
 from chainrule.app.jobs.outcome import Repaired
 from chainrule.app.jobs.remedies import command, options
 from chainrule.errors import ChainruleError
@@ -77,13 +77,13 @@ class Run:
             If the run failed for a reason that no rule knows.
         """
         choices, lesson = run.choices, self.lesson
-        held = _pair(choices, lesson.validation)
+        held = choices.answers.learned(lesson.validation)
         about: dict[str, Any] = {
             "loss": choices.answers.loss,
             "validation": held[:2],
             "batch_size": choices.batch_size,
         }
-        data = _pair(choices, lesson.training)
+        data = choices.answers.learned(lesson.training)
         optimizer = optimizer_for(choices, len(lesson.training))
         before = diagnose(build(choices, lesson), data, **about)
         after = diagnose(run.net, data, history=run.history, optimizer=optimizer, **about)
@@ -104,13 +104,8 @@ class Run:
     def judge(self, way: Flags) -> Judge:
         """By the loss and the main metric, on the validation rows."""
         answers = decide(way, self.lesson).answers
-        _, y, *weights = _pair(decide(way, self.lesson), self.lesson.validation)
+        _, y, *weights = answers.learned(self.lesson.validation)
         return Judge(get_loss(answers.loss), scored(answers, judge.main_metric(self.lesson.task)), y, *weights)
-
-
-def _pair(choices: Choices, part: Part) -> tuple[Array, ...]:
-    y = choices.answers.targets(part.y)
-    return (part.X, y) if part.weights is None else (part.X, y, part.weights)
 
 
 def mend(flags: Flags, lesson: Lesson, learn: Learn, told: Callable[[Trial], None]) -> tuple[Trained, Repaired]:

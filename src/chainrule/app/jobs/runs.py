@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import re
 import typing
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from chainrule.data import builtin
 from chainrule.data.images import KIND as IMAGES
 from chainrule.data.images import ImageSchema
 from chainrule.data.schema import TableSchema
+from chainrule.data.stored import checked
 from chainrule.errors import ArgumentError, DataError, FileFormatError
 from chainrule.interop.files import read_model, save
 from chainrule.nn.module import Module
@@ -156,7 +156,7 @@ def flags_of_run(model: Model) -> tuple[Flags, str] | None:
     if flags.target is not None and flags.target != target:
         learned = "classes of images" if target is None else f'"{target}"'
         raise FileFormatError(f'{file} has the target "{flags.target}", but the model beside it learned {learned}.')
-    return flags, _checked(found["stopped"], str, f'{file} is damaged: "stopped"')
+    return flags, checked(found["stopped"], str, f'{file} is damaged: "stopped"')
 
 
 def _flags(given: dict[str, Any], file: Path) -> Flags:
@@ -167,31 +167,12 @@ def _flags(given: dict[str, Any], file: Path) -> Flags:
         what = f'does not know the flag "{unknown[0]}"' if unknown else 'needs the flag "data"'
         raise FileFormatError(f"{file} is damaged, or of another chainrule: this one {what}.")
     where = f"{file} is damaged: the flag"
-    flags = Flags(**{name: _checked(value, declared[name], f'{where} "{name}"') for name, value in given.items()})
+    flags = Flags(**{name: checked(value, declared[name], f'{where} "{name}"') for name, value in given.items()})
     try:
         check(flags)
     except ArgumentError as error:
         raise FileFormatError(f"{file} is damaged: {error}") from error
     return flags
-
-
-_WORDS = {str: "text", int: "a whole number below 2**63", float: "a finite number"}
-
-
-def _checked(value: Any, wanted: Any, what: str) -> Any:
-    """A value out of a file, of a type as `Flags` declares it; `what` begins the sentence that refuses it."""
-    options = typing.get_args(wanted)
-    if type(None) in options:
-        return None if value is None else _checked(value, options[0], what)
-    if options:
-        if not isinstance(value, list):
-            raise FileFormatError(f"{what} must be a list, but is {json.dumps(value):.40}.")
-        return tuple(_checked(each, options[0], what) for each in value)
-    whole = type(value) is int and abs(value) < 2**63
-    finite = whole or (isinstance(value, float) and math.isfinite(value))
-    if not {str: isinstance(value, str), int: whole, float: finite}[wanted]:
-        raise FileFormatError(f"{what} must be {_WORDS[wanted]}, but is {json.dumps(value):.40}.")
-    return float(value) if wanted is float else value
 
 
 def _text(file: Path) -> str:

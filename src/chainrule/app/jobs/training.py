@@ -144,18 +144,14 @@ def train(
 def _learn(plan: Plan, callbacks: Sequence[Callback]) -> History:
     """The run itself; afterwards the network is that of its best epoch."""
     lesson, choices = plan.lesson, plan.choices
-    parts = []
-    for part in (lesson.training, lesson.validation):
-        y = choices.answers.targets(part.y)
-        parts.append((part.X, y) if part.weights is None else (part.X, y, part.weights))
     return fit(
         plan.net,
-        parts[0],
+        choices.answers.learned(lesson.training),
         loss=choices.answers.loss,
         optimizer=optimizer_for(choices, len(lesson.training)),
         epochs=choices.epochs,
         batch_size=choices.batch_size,
-        validation=parts[1],
+        validation=choices.answers.learned(lesson.validation),
         metrics=[scored(choices.answers, judge.main_metric(lesson.task))],
         seed=choices.seed,
         callbacks=[EarlyStopping(choices.patience), *callbacks],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +49,13 @@ class Finding:
     because: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as plain data for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"evidence": dict(self.evidence)}
+        """The finding as plain data for JSON; evidence that is infinite or NaN is None."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"evidence": finite(self.evidence)}
+
+
+def finite(figures: Mapping[str, float | str]) -> dict[str, float | str | None]:
+    """The figures for JSON, which has no infinite numbers."""
+    return {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in figures.items()}
 
 
 class Findings(list[Finding]):

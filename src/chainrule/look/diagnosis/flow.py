@@ -305,6 +305,14 @@ def balanced_rows(scale: float) -> int:
 
 
 _CURVES = ("diverging-loss", "oscillating-loss", "loss-not-finite", "not-learning")
+_FADING = (  # what follows where little of the signal, or of its slope, is left
+    "activations-shrink",
+    "vanishing-gradients",
+    "dead-relu",
+    "not-learning",
+    "underfitting",
+    "learning-rate-too-low",
+)
 
 
 def _collapsed(case: Case) -> Iterator[Sign]:
@@ -354,14 +362,7 @@ RULES = (
         ("during",),
         _collapsed,
         (Threshold(COLLAPSED, "gain sqrt(inputs) · root mean square of every weight", "ours; SageMaker, AllZero"),),
-        (
-            "activations-shrink",
-            "vanishing-gradients",
-            "dead-relu",
-            "not-learning",
-            "underfitting",
-            "learning-rate-too-low",
-        ),
+        _FADING,
     ),
     Rule(
         "vanishing-gradients",
@@ -400,14 +401,7 @@ RULES = (
         ("before", "during"),
         _saturated,
         (Threshold(SATURATED, "share of a layer (0.75 after training)", "SageMaker Debugger, SaturatedActivation"),),
-        (
-            "activations-shrink",
-            "vanishing-gradients",
-            "dead-relu",
-            "not-learning",
-            "underfitting",
-            "learning-rate-too-low",
-        ),
+        _FADING,
     ),
     Rule(
         "learning-rate-too-low",

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from chainrule.errors import ChainruleError
-from chainrule.look.diagnosis.finding import SEVERITIES, Finding, Findings
+from chainrule.look.diagnosis.finding import SEVERITIES, Finding, Findings, finite
 from chainrule.look.diagnosis.registry import ordered
 from chainrule.look.diagnosis.rules import ALL
 from chainrule.look.remedies.judging import Judge, Verdict, no_worse, verdict
@@ -99,7 +99,7 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """The trial as plain data for JSON; what is infinite or NaN is None."""
         return {
-            "finding": self.finding.to_dict() | {"evidence": finite(self.finding.evidence)},
+            "finding": self.finding.to_dict(),
             "change": self.change,
             "code": self.code,
             "before": finite(self.before),
@@ -107,11 +107,6 @@ class Trial:
             "kept": self.kept,
             "why": self.why,
         }
-
-
-def finite(figures: Mapping[str, float | str]) -> dict[str, float | str | None]:
-    """The figures for JSON, which has no infinite numbers."""
-    return {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in figures.items()}
 
 
 @dataclass(slots=True)

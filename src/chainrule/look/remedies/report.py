@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule.look.diagnosis.finding import Findings
+from chainrule.look.diagnosis.finding import Findings, finite
 from chainrule.look.explaining import lines
-from chainrule.look.remedies.loop import Trial, finite
+from chainrule.look.remedies.judging import Figures
+from chainrule.look.remedies.loop import Trial
 from chainrule.look.remedies.views import repair_html, repair_lines
 from chainrule.nn.module import Module
 from chainrule.train.history import History
@@ -54,13 +56,7 @@ class Repair:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the network and its history as plain data for JSON; what is infinite or NaN is None."""
-        return {
-            "trials": [trial.to_dict() for trial in self.trials],
-            "before": finite(self.before),
-            "after": finite(self.after),
-            "stopped": self.stopped,
-            "findings": [each.to_dict() | {"evidence": finite(each.evidence)} for each in self.findings],
-        }
+        return repair_dict(self.trials, self.before, self.after, self.findings, self.stopped)
 
     def __str__(self) -> str:
         return lines.plain(self._lines())
@@ -73,3 +69,16 @@ class Repair:
 
     def _lines(self) -> list[lines.Line]:
         return repair_lines(self.trials, self.before, self.after, self.findings, self.stopped)
+
+
+def repair_dict(
+    trials: Iterable[Trial], before: Figures, after: Figures, findings: Findings, stopped: str
+) -> dict[str, Any]:
+    """What a repair tried and came to, as plain data for JSON."""
+    return {
+        "trials": [trial.to_dict() for trial in trials],
+        "before": finite(before),
+        "after": finite(after),
+        "stopped": stopped,
+        "findings": [each.to_dict() for each in findings],
+    }
