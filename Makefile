@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test setup fuzz oracles lint format docs bench bench-quick clean
+.PHONY: demo test test-targets setup fuzz oracles lint format docs bench bench-quick clean
 
 demo: setup  ## train on built-in real data and leave a report to open
 	rm -rf runs/demo
@@ -11,6 +11,12 @@ demo: setup  ## train on built-in real data and leave a report to open
 test: lint  ## lint, types, and the whole test suite, the engine's tests on NumPy and on machine code
 	$(BIN)/python -m pytest -n auto -q
 	$(BIN)/python -m pytest -n auto -q --executor compiled tests/engine
+
+test-targets: setup  ## the engine's tests with code for lesser processors; needs a processor with AVX2
+	for target in avx2 sse2; do \
+		CHAINRULE_TARGET=$$target $(BIN)/python -m pytest -n auto -q tests/engine || exit 1; \
+		CHAINRULE_TARGET=$$target $(BIN)/python -m pytest -n auto -q --executor compiled tests/engine || exit 1; \
+	done
 
 fuzz: setup  ## 10,000 random programs, compiled, against the reference executor
 	$(BIN)/python scripts/fuzz.py

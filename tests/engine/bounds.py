@@ -23,7 +23,7 @@ FUNCTIONS = {
     *{Op.TANH, Op.ASINH, Op.ACOSH, Op.ATANH, Op.SIGMOID, Op.ERF, Op.POW, Op.ATAN2},
 }
 SMOOTH = FUNCTIONS - {Op.ATAN2} | {Op.SQRT}  # a small change of what goes in makes a small change of what comes out
-MOVES = {Op.RESHAPE, Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.CONCAT, Op.FLIP, Op.STOP_GRADIENT}
+MOVES = {Op.RESHAPE, Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.CONCAT, Op.FLIP, Op.STOP_GRADIENT, Op.CUSTOM}
 SUMS = {Op.SUM, Op.PROD, Op.CUMSUM, Op.SCATTER_ADD, Op.MATMUL}
 LINEAR = {Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.MAXIMUM, Op.MINIMUM, Op.WHERE, Op.CAST, Op.MAX, Op.MIN}
 ROUGH = SMOOTH | MOVES | SUMS | LINEAR | {Op.PAD, Op.TAKE}  # ops that may be given uncertain numbers

@@ -85,6 +85,8 @@ class Builder:
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
         self._draw = draw
         self.random = np.random.default_rng(self.number(0, 2**16))
+        # Hypothesis prefers some numbers to others: each program has its own order, so that every op gets its turn.
+        self.ones, self.twos = ([ops[i] for i in self.random.permutation(len(ops))] for ops in (_ONE, _TWO))
         self.lengths = [1, *(self.number(0, LONGEST) for _ in range(3))]
         self.values: list[Value] = []
         self.arguments: list[Value] = []
@@ -178,11 +180,11 @@ class Builder:
         _STEPS[self.number(0, len(_STEPS) - 1)](self)
 
     def one(self) -> None:
-        op = self.one_of(_ONE)
+        op = self.one_of(self.ones)
         self.apply(op, self.any_of(_KINDS[op], exact=op not in ROUGH))
 
     def two(self) -> None:
-        op = self.one_of(_TWO)
+        op = self.one_of(self.twos)
         first = self.any_of(_KINDS[op], exact=op not in ROUGH)
         second = self.beside(first, first.dtype, exact=op not in ROUGH)
         if self.number(0, 1):
@@ -206,7 +208,15 @@ class Builder:
         self.apply(Op.CAST, value, dtype=dtype)
 
     def unchanged(self) -> None:
-        self.apply(Op.STOP_GRADIENT, self.any_of("bif", exact=False))
+        """What differs from its input only where a gradient is wanted, or when programs are simplified."""
+        value = self.any_of("bif", exact=False)
+        match self.number(0, 2):
+            case 0:
+                self.apply(Op.STOP_GRADIENT, value)
+            case 1:
+                self.apply(Op.CUSTOM, value, self.any_of("bif", exact=True), backward=lambda *given: given)
+            case _:
+                self.apply(Op.RESHAPE, value, shape=value.shape, again=True)  # the wall of a checkpoint
 
     def reduce(self) -> None:
         op = self.one_of([Op.SUM, Op.MAX, Op.MIN, Op.PROD])

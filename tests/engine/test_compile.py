@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
 
 import numpy as np
@@ -155,7 +157,9 @@ def test_a_warning_names_the_argument_whose_shape_keeps_changing() -> None:
     f = cr.compile(lambda x, y: x + cr.sum(y))
     for length in range(1, 5):
         f(X, np.zeros(length, "f"))
-    with pytest.warns(RecompilationWarning, match=r"compiled 5 times.*argument 1.*float32\[4\] to float32\[5\]"):
+    with pytest.warns(
+        RecompilationWarning, match=r"compiled 5 times.*argument y went from float32\[4\] to float32\[5\]"
+    ):
         f(X, np.zeros(5, "f"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -166,8 +170,75 @@ def test_a_warning_names_the_value_that_keeps_changing() -> None:
     f = cr.compile(lambda x, rate: x * rate)
     for number in range(1, 5):
         f(X, number / 10)
-    with pytest.warns(RecompilationWarning, match=r"compiled 5 times.*no tensor became 0\.5"):
+    with pytest.warns(RecompilationWarning, match=r"compiled 5 times.*argument rate became 0\.5"):
         f(X, 0.5)
+
+
+def test_a_warning_names_a_part_of_an_argument_one_of_many_and_one_that_is_missing() -> None:
+    def last_of(calls: list[tuple], f) -> str:
+        compiled = cr.compile(f)
+        for call in calls[:-1]:
+            compiled(*call)
+        with pytest.warns(RecompilationWarning) as said:
+            compiled(*calls[-1])
+        return str(said[0].message)
+
+    def of_any(*parts):
+        total = sum(map(cr.sum, parts))
+        return total + 1
+
+    lengths = [np.zeros(length, "f") for length in range(1, 6)]
+    assert "argument pair.1 went from float32[4]" in last_of(
+        [((X, x),) for x in lengths], lambda pair: pair[0] + pair[1][0]
+    )
+    assert "argument argument1 went from float32[4]" in last_of([(X, x) for x in lengths], of_any)
+    assert "argument argument4 became something of another form" in last_of([(X,) * n for n in range(1, 6)], of_any)
+    assert "fewer arguments were given" in last_of([(X,) * n for n in range(5, 0, -1)], of_any)
+
+
+def test_a_warning_says_that_a_mode_changed() -> None:
+    weights = [cr.Parameter(X) for _ in range(3)]
+    f = cr.compile(lambda x: cr.sum(sum(weights) * x))
+
+    def call(number: int) -> None:
+        for place, weight in enumerate(weights):
+            weight.trainable = bool(number >> place & 1)
+        f(X)
+
+    for number in range(4):
+        call(number)
+    with pytest.warns(RecompilationWarning, match=r"a mode \(train or eval, frozen or not\) changed"):
+        call(4)
+
+
+def test_threads_that_call_with_many_signatures_get_their_results() -> None:
+    """Programs are made, used and forgotten by several threads at once."""
+    f = cr.compile(cr.sum)
+    wrong: list[object] = []
+
+    def work(seed: int) -> None:
+        for length in np.random.default_rng(seed).integers(1, 2 * KEPT, 40):
+            try:
+                found = f(np.ones(length, "f")).item()
+            except Exception as error:
+                wrong.append(error)
+            else:
+                if found != length:
+                    wrong.append(found)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RecompilationWarning)
+            threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
 
 
 def test_so_many_programs_are_kept_and_the_one_used_longest_ago_goes() -> None:

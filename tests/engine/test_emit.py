@@ -7,6 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.engine import target
 from chainrule.engine.native import assembly, optimised_text
 from chainrule.engine.program import Program
 from chainrule.engine.target import KINDS, VARIABLE, Target, host, named
@@ -105,3 +106,21 @@ def test_the_environment_names_another_kind(monkeypatch: pytest.MonkeyPatch) -> 
         cr.ArgumentError, match="CHAINRULE_TARGET must be one of avx512, avx2, sse2, neon, but is 'z80'"
     ):
         host()
+
+
+def test_code_for_another_processor_is_shown_but_not_run() -> None:
+    program = Program(trace(lambda x: x + 1, np.zeros(3, "f")), named("neon" if host().name != "neon" else "sse2"))
+    assert "fadd" in program.llvm_ir
+    with pytest.raises(cr.ArgumentError, match=rf"code for {program.target.name} cannot run .* only code for"):
+        program(np.zeros(3, "f"))
+
+
+def test_a_machine_runs_its_own_kind_and_lesser_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, expected in {
+        "avx512": ("avx512", "avx2", "sse2"),
+        "avx2": ("avx2", "sse2"),
+        "sse2": ("sse2",),
+        "neon": ("neon",),
+    }.items():
+        monkeypatch.setattr(target, "_detected", lambda name=name: named(name))
+        assert target.runnable() == expected

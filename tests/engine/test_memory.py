@@ -1,10 +1,14 @@
 """The plan of memory: arrays share places when they are not needed together, and states are written in place."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.engine import budget
+from chainrule.engine.budget import Memory, _free_in_groups, require_room
 from chainrule.engine.memory import ALIGNMENT, ARENA
 from chainrule.engine.program import Program
 from chainrule.engine.trace import trace
@@ -103,6 +107,45 @@ def test_a_program_that_cannot_fit_is_refused_before_it_starts_and_says_why() ->
     huge = Program(trace(lambda x: cr.sum(cr.cumulative_sum(cr.broadcast_to(x, (2**42,)))), np.zeros(1, "f")))
     with pytest.raises(cr.ChainruleError, match=r"needs .* of memory.*cumsum"):
         huge(np.zeros(1, "f"))
+
+
+def test_results_that_cannot_fit_are_refused_and_named() -> None:
+    huge = Program(trace(lambda x: (cr.sum(x), cr.broadcast_to(x, (2**42,))), np.zeros(1, "f")))
+    with pytest.raises(
+        cr.ResourceError, match=r"needs 1.64e\+04 GiB of memory.*1.64e\+04 GiB float32\[4398046511104\] by broadcast"
+    ):
+        huge(np.zeros(1, "f"))
+
+
+def test_scratch_counts_for_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(
+        states=0, arguments=0, results=10, constants=0, arena=20, without_sharing=20, scratch=30, largest=()
+    )
+    monkeypatch.setattr(budget, "_free", lambda: 120)
+    require_room(memory, 3)
+    with pytest.raises(cr.ResourceError, match="needs 150 B of memory"):
+        require_room(memory, 4)
+
+
+def test_the_limits_of_control_groups_count(tmp_path: Path) -> None:
+    """Files as the Linux kernel's documentation of both versions of control groups describes them."""
+    own = tmp_path / "own"
+    own.write_text("5:cpu:/inner\n4:memory:/outer/inner\n0::/outer/inner\n")
+    files = {
+        "outer/memory.max": "1000",
+        "outer/memory.current": "900",
+        "outer/memory.stat": "anon 700\nactive_file 50\ninactive_file 150\n",
+        "outer/inner/memory.max": "max",
+        "outer/inner/memory.current": "500",
+        "memory/outer/inner/memory.limit_in_bytes": "800",
+        "memory/outer/inner/memory.usage_in_bytes": "600",
+        "memory/outer/inner/memory.stat": "inactive_file 1\ntotal_active_file 20\ntotal_inactive_file 30\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert sorted(_free_in_groups(own, tmp_path)) == [250, 300]
+    assert _free_in_groups(tmp_path / "none", tmp_path) == []
 
 
 def test_a_state_that_needs_a_copy_does_not_cost_the_others_theirs() -> None:

@@ -285,6 +285,35 @@ def test_a_step_that_fails_between_calls_leaves_the_program_usable() -> None:
 # --- Modes ---
 
 
+def test_a_call_that_ends_while_it_looks_for_states_finds_them_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C, or where there is no memory for a copy of a value."""
+    first, second = (cr.State(np.zeros(1000, "f"), name) for name in ("first", "second"))
+
+    def step(x):
+        first.assign(first + x)
+        second.assign(second + 2 * x)
+        return x
+
+    program = Program(trace(step, np.zeros((), "f")))
+    program(np.float32(1))
+    kept = second.value
+    lend = cr.State.lend
+
+    def full(state: cr.State) -> np.ndarray:
+        if state is second:
+            raise MemoryError
+        return lend(state)
+
+    with monkeypatch.context() as context:
+        context.setattr(cr.State, "lend", full)
+        with pytest.raises(MemoryError):
+            program(np.float32(1))
+    program(np.float32(1))
+    assert (first.value == 2).all()
+    assert (second.value == 4).all()
+    assert (kept == 2).all()
+
+
 def test_freezing_and_unfreezing_compile_anew() -> None:
     weight, bias = cr.Parameter(np.ones(2, "f"), "weight"), cr.Parameter(np.ones(2, "f"), "bias")
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -175,6 +176,36 @@ def test_targets_of_one_column_go_with_one_output(diabetes: Data) -> None:
     assert history["r2"][-1] > history["r2"][0]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_has_the_bits_of_steps_by_hand_with_a_smaller_batch_at_the_end(iris: Data, threads: int) -> None:
+    def learner() -> nn.Sequential:
+        cr.random.seed(3)
+        return nn.Sequential(nn.Dense(4, 70), nn.Dropout(0.2), nn.BatchNorm(70), nn.Dense(70, 3))
+
+    before = cr.threads()
+    cr.threads(threads)
+    net = learner()
+    history = fit(
+        net, iris, loss="cross_entropy", optimizer=Adam(0.01), epochs=6, batch_size=32, seed=5, progress=False
+    )
+    cr.threads(before)
+    same, optimizer = learner(), Adam(0.01)
+
+    @cr.compile
+    def step(x, labels):
+        loss = cr.losses.cross_entropy(same(x), labels)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    batches = Batches(iris, 32, True, 5)
+    for epoch in range(6):
+        losses = [(step(*batch).item(), len(batch[0])) for batch in batches.epoch(epoch)]
+        assert [count for _, count in losses] == [32, 32, 32, 32, 22]
+        mean = sum(loss * count for loss, count in losses) / 150
+        assert history["loss"][epoch] == pytest.approx(mean, rel=1e-12)
+    assert bits(net) == bits(same)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(iris: Data) -> None:
     def run(seed: int) -> tuple[bytes, list[float]]:
         cr.random.seed(1)
@@ -299,6 +330,22 @@ def test_ctrl_c_ends_the_run_after_the_step_under_way(iris: Data) -> None:
     assert [row["steps"] for row in history] == [4, 4, 2]
     assert np.isnan(history["validation_loss"][-1])
     assert history.best_epoch == 2
+    assert np.isfinite(predict(net, iris[0])).all()
+
+
+def test_ctrl_c_ends_a_run_between_two_native_calls_of_many_steps(iris: Data) -> None:
+    net = classifier()
+    begun = net[0].weight.value
+
+    def press() -> None:
+        while np.array_equal(net[0].weight.look(), begun):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    history = fit(net, iris, loss="cross_entropy", epochs=100_000, progress=False)  # minutes, if nobody ends it
+    assert history.stopped == "interrupted"
+    assert len(history) < 100_000
     assert np.isfinite(predict(net, iris[0])).all()
 
 

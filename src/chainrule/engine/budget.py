@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from chainrule.engine.graph import Graph, Node
 from chainrule.engine.memory import ARENA, Plan
@@ -11,6 +13,11 @@ from chainrule.engine.state import State
 from chainrule.errors import ResourceError
 
 _SHOWN = 5  # arrays that are named
+# For version 2 of control groups, and for version 1: the folder, and the files of limit and usage.
+_GROUPS = {
+    "": ("", "memory.max", "memory.current"),
+    "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Memory:
     scratch
         Of the threads' own room for packing, for one thread.
     largest
-        The largest arrays in the arena.
+        The largest arrays in the arena and among the results.
     """
 
     states: int
@@ -72,13 +79,13 @@ class Memory:
             ("peak", self.peak, ""),
         ]
         lines = [f"{name:<10} {_size(size):>9}  {remark}".rstrip() for name, size, remark in rows]
-        return "\n".join([*lines, *(f"  in the arena: {array}" for array in self.largest)])
+        return "\n".join([*lines, *(f"  largest: {array}" for array in self.largest)])
 
 
 def memory_of(graph: Graph, arguments: int, results: int, plan: Plan, scratch: int) -> Memory:
     """The memory of a program; the first `arguments` inputs and `results` outputs of its graph are not states."""
     inside = [node for node, home in plan.homes.items() if home.slot == ARENA]
-    largest = sorted(inside, key=_bytes, reverse=True)[:_SHOWN]
+    largest = sorted(dict.fromkeys([*inside, *graph.outputs[:results]]), key=_bytes, reverse=True)[:_SHOWN]
     return Memory(
         sum(map(_bytes, graph.inputs[arguments:])),
         sum(map(_bytes, graph.inputs[:arguments])),
@@ -91,8 +98,8 @@ def memory_of(graph: Graph, arguments: int, results: int, plan: Plan, scratch: i
     )
 
 
-def require_room(memory: Memory) -> None:
-    """Refuse a program whose arena and scratch do not fit into the memory that is free.
+def require_room(memory: Memory, threads: int) -> None:
+    """Refuse a program of which arena, scratch for all threads and results do not fit into the memory that is free.
 
     Raises
     ------
@@ -100,7 +107,7 @@ def require_room(memory: Memory) -> None:
         With the largest arrays.
     """
     free = _free()
-    needed = memory.arena + memory.scratch
+    needed = memory.arena + memory.scratch * threads + memory.results
     if free is not None and needed > free:
         arrays = ", ".join(map(str, memory.largest))
         raise ResourceError(
@@ -110,11 +117,39 @@ def require_room(memory: Memory) -> None:
 
 
 def _free() -> int | None:
-    """Bytes that are free on this machine, where the system tells."""
+    """Bytes that are free on this machine and for this process, where the system tells."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _reclaimable()
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _reclaimable()
     except (AttributeError, ValueError, OSError):
         return None
+    return min([free, *_free_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _free_in_groups(own: Path, root: Path) -> list[int]:
+    """What is left of the limit of each of Linux's control groups that this process is in, as containers have one."""
+    found: list[int | None] = []
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return []
+    for _, kind, path in lines:
+        if kind in _GROUPS:
+            folder, *names = _GROUPS[kind]
+            top = root / folder
+            group = top / path.strip("/")
+            found += [_left(each, names) for each in (group, *group.parents) if each.is_relative_to(top)]
+    return [left for left in found if left is not None]
+
+
+def _left(group: Path, names: Sequence[str]) -> int | None:
+    """What is left of the limit of one group; None where it has none."""
+    try:
+        limit, used = (int((group / name).read_text()) for name in names)
+        rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # a limit may be "max"
+        return None
+    kept = [rows.get(f"total_{name}", rows.get(name, "0")) for name in ("active_file", "inactive_file")]
+    return max(0, limit - used + sum(map(int, kept)))  # the page cache is given up when memory is needed
 
 
 def _reclaimable() -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -91,7 +90,7 @@ class Compiled(Generic[R]):
         functools.update_wrapper(self, function)
         self._function = function
         self._name = getattr(function, "__name__", type(function).__name__)
-        self._programs: OrderedDict[Hashable, list[_Version]] = OrderedDict()
+        self._programs: dict[Hashable, list[_Version]] = {}  # the one used last stands last
         self._quick: dict[Hashable, tuple[_Version, Run]] = {}  # for calls with nothing but tensors and arrays
         self._made = 0
 
@@ -103,12 +102,12 @@ class Compiled(Generic[R]):
             return self._function(*arguments, **named)
         given: list[Array] = []
         key = None if named else _quick_key(arguments, given)
-        if key in self._quick:
-            version, run = self._quick[key]
-            if version.still_holds():
-                version.used = True
-                found: R = version.returns(run.on(given))
-                return found
+        quick = self._quick.get(key)
+        if quick is not None and quick[0].still_holds():
+            version, run = quick
+            version.used = True
+            found: R = version.returns(run.on(given))
+            return found
         version, leaves = self._version(arguments, named)
         found = version.returns(version.program(*leaves))
         if key is not None and all(leaf.dtype.isnative and leaf.dtype in DTYPES for leaf in given):
@@ -124,31 +123,41 @@ class Compiled(Generic[R]):
         structure = take_apart((arguments, named), _is_array, leaves)
         leaves = [leaf.value if isinstance(leaf, Tensor) else _adopted(np.asarray(leaf)) for leaf in leaves]
         key = (structure, tuple([(leaf.shape, leaf.dtype.char) for leaf in leaves]))
-        versions = self._programs.get(key)
-        if versions is not None:
-            for version in versions:
-                if version.still_holds():
-                    self._programs.move_to_end(key)
-                    return version, leaves
+        for version in self._programs.get(key, []):
+            if version.still_holds():
+                self._move_to_end(key)
+                return version, leaves
         version = self._compiled(structure, leaves)
         self._warn_if_often(key)
-        self._programs.setdefault(key, []).append(version)
+        versions = self._programs.setdefault(key, [])
+        versions.append(version)
+        del versions[:-KEPT]
         if len(self._programs) > KEPT:
             self._forget_one()
         return version, leaves
 
+    # Threads may do these things at once: then a program is made twice, or forgotten early, but nothing breaks. A lock
+    # would stay closed in a process that is forked meanwhile.
+
+    def _move_to_end(self, key: Hashable) -> None:
+        versions = self._programs.pop(key, None)
+        if versions is not None:
+            self._programs[key] = versions
+
     def _forget_one(self) -> None:
         """The signature that was used longest ago goes; a quick call only leaves a mark."""
-        for key in [*self._programs][:-1]:
-            if not any(version.used for version in self._programs[key]):
+        keys = [*self._programs]
+        for key in keys[:-1]:
+            versions = self._programs.get(key, [])
+            if not any(version.used for version in versions):
                 break
-            for version in self._programs[key]:
+            for version in versions:
                 version.used = False
-            self._programs.move_to_end(key)
+            self._move_to_end(key)
         else:
-            key = next(iter(self._programs))
-        gone = self._programs.pop(key)
-        self._quick = {quick: found for quick, found in self._quick.items() if found[0] not in gone}
+            key = keys[0]
+        gone = self._programs.pop(key, [])
+        self._quick = {quick: found for quick, found in [*self._quick.items()] if found[0] not in gone}
 
     def _compiled(self, structure: Structure, leaves: list[Any]) -> _Version:
         returned: list[Structure] = []
@@ -167,16 +176,21 @@ class Compiled(Generic[R]):
         traced = trace(flat, *leaves, names=self._names(structure))
         return _Version(Program(traced), returned[0])
 
-    def _names(self, structure: Structure) -> list[str]:
-        """A name for each leaf, after the parameter that it belongs to."""
+    def _arguments(self, structure: Structure) -> list[tuple[str, Structure]]:
+        """The parameters that were given, by name, and what each was given."""
         assert isinstance(structure, Branch)
         positional, named = structure.parts
         assert isinstance(positional, Branch)
         assert isinstance(named, Branch)
-        known = getattr(getattr(self._function, "__code__", None), "co_varnames", ())
-        names: list[str] = []
+        code = getattr(self._function, "__code__", None)
+        known = code.co_varnames[: code.co_argcount] if code else ()
         owners = [known[i] if i < len(known) else f"argument{i}" for i in range(len(positional.parts))]
-        for owner, part in zip([*owners, *map(str, named.keys)], (*positional.parts, *named.parts), strict=True):
+        return [*zip([*owners, *map(str, named.keys)], (*positional.parts, *named.parts), strict=True)]
+
+    def _names(self, structure: Structure) -> list[str]:
+        """A name for each leaf, after the parameter that it belongs to."""
+        names: list[str] = []
+        for owner, part in self._arguments(structure):
             count = _leaves(part)
             names += [owner] if count == 1 else [f"{owner}.{number}" for number in range(count)]
         return names
@@ -184,14 +198,28 @@ class Compiled(Generic[R]):
     def _warn_if_often(self, key: tuple[Structure, Any]) -> None:
         self._made += 1
         if self._made == _OFTEN:
-            *_, last = self._programs or [key]
+            *_, last = [*self._programs] or [key]
             warnings.warn(
-                f"{self._name} was compiled {self._made} times; this time because {_difference(last, key)}. Each "
+                f"{self._name} was compiled {self._made} times; this time because {self._difference(last, key)}. Each "
                 "costs a fraction of a second: keep shapes alike (a last batch of its own size is one more), and hand "
                 "over changing numbers as tensors.",
                 RecompilationWarning,
                 stacklevel=4,
             )
+
+    def _difference(self, before: Any, now: Any) -> str:
+        """In words what differs between two signatures."""
+        were = dict(self._arguments(before[0]))
+        for name, part in self._arguments(now[0]):
+            if part != were.get(name):
+                known = _fixed(before[0])
+                values = ", ".join(f"{fixed.value!s:.60}" for fixed in _fixed(part) if fixed not in known)
+                return f"argument {name} became {values or 'something of another form'}"
+        for name, old, new in zip(self._names(now[0]), before[1], now[1], strict=False):
+            if old != new:
+                return f"argument {name} went from {_type(old)} to {_type(new)}"
+        same = before == now
+        return "a mode (train or eval, frozen or not) changed" if same else "fewer arguments were given"
 
 
 class _Version:
@@ -206,7 +234,9 @@ class _Version:
     def still_holds(self) -> bool:
         """Whether the modes that it relied on are as they were."""
         if self._checked is not modes.latest:
-            self._checked, self._holds = modes.latest, self.program.holds()
+            latest = modes.latest
+            self._holds = self.program.holds()
+            self._checked = latest  # last, for another thread asks in the same order
         return self._holds
 
     def returns(self, results: Sequence[Array]) -> Any:
@@ -259,17 +289,6 @@ def _leaves(structure: Structure) -> int:
     if isinstance(structure, Branch):
         return sum(map(_leaves, structure.parts))
     return 0 if isinstance(structure, Fixed) else 1
-
-
-def _difference(before: Any, now: Any) -> str:
-    """In words what differs between two signatures."""
-    if before[0] != now[0]:
-        values = [str(part.value) for part in _fixed(now[0]) if part not in _fixed(before[0])]
-        return f"an argument that is no tensor became {', '.join(values)}" if values else "other arguments were given"
-    for number, (old, new) in enumerate(zip(before[1], now[1], strict=True)):
-        if old != new:
-            return f"tensor argument {number} went from {_type(old)} to {_type(new)}"
-    return "a mode (train or eval, frozen or not) changed"
 
 
 def _fixed(structure: Structure) -> list[Fixed]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from chainrule.engine import cache
 from chainrule.engine.llvm import llvm, versions
-from chainrule.engine.target import Target
+from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
 
 _building = threading.RLock()  # LLVM's global state is not made for two builders at a time
@@ -39,11 +39,14 @@ class Native:
 
     Raises
     ------
+    ArgumentError
+        If this machine cannot run code for the target.
     ChainruleError
         If LLVM refuses the text, which is a defect of the emitter.
     """
 
     def __init__(self, text: str | Callable[[], str], target: Target, signature: str | None = None) -> None:
+        require_runnable(target)
         key = key_of(signature if signature is not None else str(text), target)
         with _building:
             if key not in _engines:

@@ -92,7 +92,7 @@ class Program:
         return found
 
     def _runner(self, module: Module, native: Native) -> Run:
-        require_room(self.memory)
+        require_room(self.memory, 1 if module.is_alone else team().size)
         written = set(self.traced.writes)
         return Run(module, native, STEP, self._arguments, self._results, self.traced.reads, written)
 

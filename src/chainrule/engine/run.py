@@ -189,19 +189,15 @@ class Run:
         """Point at the states' arrays as they are now."""
         if self.places is places.latest:
             return
-        self.places = places.latest  # before looking: what another thread changes meanwhile is looked at next time
+        latest = places.latest  # before looking: what another thread changes meanwhile is looked at next time
         held = self.held
         for number, state in enumerate(self.states):
-            if self.written[number]:
-                lent = state.lend()
-                if lent is not held[number]:
-                    held[number] = lent
-                    self.table[self.first_state + number] = address_of(held[number])
-            else:
-                value = state.look()
-                if value is not held[number]:
-                    held[number] = contiguous(value)
-                    self.table[self.first_state + number] = address_of(held[number])
+            array = state.lend() if self.written[number] else state.look()
+            if array is not held[number]:
+                array = contiguous(array)
+                self.table[self.first_state + number] = address_of(array)
+                held[number] = array
+        self.places = latest  # afterwards: what an interrupt or want of memory left undone is done next time
 
     def launch(self, address: int, *, alone: bool = False, patience: int | None = None) -> None:
         """Run a native function on the job, with the team unless one thread does everything."""
@@ -236,7 +232,7 @@ class Run:
         needed = threads * self.module.scratch
         if self.scratch.nbytes < needed:
             self.scratch = aligned(np.zeros(needed, np.uint8))
-            self.job[3] = self.scratch.ctypes.data
+        self.job[3] = self.scratch.ctypes.data
 
     # --- Many steps ---
 

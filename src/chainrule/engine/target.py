@@ -98,6 +98,28 @@ def host() -> Target:
     return named(wanted) if wanted else _detected()
 
 
+def runnable() -> tuple[str, ...]:
+    """The kinds whose code this machine can run, its own first."""
+    kinds = ("avx512", "avx2", "sse2")  # each has what those after it have
+    own = _detected().name
+    return kinds[kinds.index(own) :] if own in kinds else (own,)
+
+
+def require_runnable(target: Target) -> None:
+    """Refuse to run what this machine has no instructions for: it would end the process.
+
+    Raises
+    ------
+    ArgumentError
+        With the kinds that can run.
+    """
+    if target.name not in runnable():
+        raise ArgumentError(
+            f"code for {target.name} cannot run on this machine, only code for {', '.join(runnable())}. Unset "
+            f"{VARIABLE}, or look at program.llvm_ir without calling the program."
+        )
+
+
 @cache
 def _detected() -> Target:
     has = llvm().get_host_cpu_features()
