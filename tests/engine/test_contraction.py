@@ -124,7 +124,7 @@ def test_a_product_that_leaves_the_caches_is_cut_and_still_equal(shape, layouts,
 
 @pytest.mark.parametrize("use", [(True, True), (False, True), (True, False)], ids=["both", "not kept", "not finished"])
 @pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")], ids="·".join)
-@pytest.mark.parametrize("shape", [(2, 67, 5, 64), (150, 9, 48), (203, 1, 50), (97, 40, 61)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 131, 5, 64), (301, 9, 48), (405, 1, 50), (230, 40, 61)], ids=str)
 @pytest.mark.parametrize("name", ["host", "avx512", "sse2"])
 def test_an_epilogue_along_the_rows_sees_every_element_once(name, shape, layouts, use) -> None:
     *batch, rows, depth, columns = shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from chainrule.engine.graph import Shape
 from chainrule.engine.kernel import Apply, Contraction, Expression, Gather, Kernel, Loop, Reduction, Sorting, Words
 from chainrule.engine.kernel import parts as parts_of
 from chainrule.engine.op import Op
@@ -30,14 +31,20 @@ def cycles(kernel: Kernel, target: Target) -> float:
         case Reduction():
             return math.prod(kernel.domain) * (_of_point([kernel.value], target) + 1 / target.lanes(4))
         case Contraction():
-            depth = kernel.node.inputs[0].shape[-1]
-            products = kernel.node.size * depth / (2 * target.lanes(kernel.node.dtype.itemsize))
+            vectors = _vectors(kernel.node.shape, target.lanes(kernel.node.dtype.itemsize))
+            products = vectors * kernel.node.inputs[0].shape[-1] / 2
             return products + kernel.node.size * _of_point([store.value for store in kernel.stores], target)
         case Sorting():
             count = max(2, kernel.domain[-1])
             return math.prod(kernel.domain) * math.log2(count) * 10
         case _:
             return math.prod(kernel.domain) * 4.0
+
+
+def _vectors(shape: Shape, lanes: int) -> int:
+    """How many vectors hold a product: along its columns, or along its rows where it is one column."""
+    along = shape[-1] if shape[-1] != 1 else shape[-2]
+    return math.prod(shape) // max(1, along) * -(-along // lanes)
 
 
 def _of_point(values: Sequence[Expression], target: Target) -> float:

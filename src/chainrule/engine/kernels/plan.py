@@ -20,6 +20,7 @@ _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
 _DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
+_FAR_SHARE = 1.5  # of the second cache, past which an optimizer's parameter and moments do not stay near
 _BAND = 48 * 1024  # bytes of a product that wait for an epilogue along the rows
 _WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
 _GROUP_SHARE = 0.4  # of the second cache, for the copy of rows of the left operand
@@ -149,7 +150,9 @@ class Plan:
         model = Model(target, product.dtype.itemsize, product.left.down)
         if _is_dots(product):
             return cls(_dot_strips(product, model.lanes), False, False, 0, None, model.lanes, dots=True)
-        strips = model.strips(product.rows, product.depth, product.columns, equal=_is_wide(product, target))
+        # Threads share out strip after strip: a second one is copied twice. Its few rows are quicker for an optimizer.
+        equal = _is_wide(product, target) or not product.beside
+        strips = model.strips(product.rows, product.depth, product.columns, equal=equal)
         widest = max(strips, key=lambda strip: strip.count)
         blocks = _blocks(product, widest, target)
         if blocks:
@@ -228,7 +231,7 @@ def _is_wide(product: Product, target: Target) -> bool:
     """Whether the epilogue reads so much that it must run along the rows, and the right operand and a few rows of the
     product stay in the second cache."""
     row = product.columns * product.dtype.itemsize
-    is_far = product.beside > target.second_cache // 2
+    is_far = product.beside > _FAR_SHARE * target.second_cache
     return is_far and 0 < product.depth * row <= target.second_cache and row <= target.second_cache // 256
 
 

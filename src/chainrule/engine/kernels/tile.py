@@ -18,7 +18,7 @@ _STORE_COST = 1.5  # cycles to clear and to store a vector of sums
 _BESIDE = 4  # registers that hold no sums at least: with fewer, LLVM begins to put sums on the stack
 _LOAD = 0.01  # cycles of a load that hides behind multiply-adds: it tips the scales
 _NEAR_SHARE = 0.75  # of the first cache, for the part of the right operand that a tile reads
-_UNEQUAL = 0.05  # of the cycles, that a second strip costs an epilogue along the rows
+_UNEQUAL = 0.05  # of the cycles, that a second strip costs: more copies, uneven shares
 _LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the first cache again
 _LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
 
