@@ -1,6 +1,7 @@
 """Machine code for every kind of processor: emitted here for those that this machine is not."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.engine import target
+from chainrule.engine.kernel import Contraction
 from chainrule.engine.native import assembly, optimised_text
 from chainrule.engine.program import Program
 from chainrule.engine.target import KINDS, VARIABLE, Target, host, named
 from chainrule.engine.trace import Traced, trace
+from engine.guarded import run_guarded
 
 # An instruction that only this kind has, a register as wide as its vectors, and what it may not use.
 MARKS = {
@@ -92,6 +95,35 @@ def test_kernels_of_one_text_share_a_function() -> None:
     assert len({call.function for call in program.module.calls}) == 1
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_steps_of_a_sequence_share_their_functions_and_compute_the_same(reverse: bool) -> None:
+    """They differ in where in the sequence they read and write, which is the caller's business."""
+    rng = np.random.default_rng(0)
+    weight = cr.Parameter(rng.standard_normal((7, 7)).astype("f") / 4)
+
+    def f(x, y):
+        def step(carry, row):
+            carry = cr.tanh(carry @ weight + row)
+            return carry, cr.sum(carry * row, axis=1)
+
+        last, sums = cr.scan(step, y, x, reverse=reverse)
+        loss = cr.sum(last**2) + cr.sum(sums * sums[::-1])
+        return sums, *cr.backpropagate(loss, wrt=[x, weight])
+
+    sequence, first = rng.standard_normal((20, 3, 7)).astype("f"), np.zeros((3, 7), "f")
+    traced = trace(f, sequence, first)
+    program = Program(traced)
+    of_each_step = [call for call in program.module.calls if isinstance(call.kernel, Contraction)]
+    assert len(of_each_step) >= 40
+    assert len({call.function for call in program.module.calls}) < 30  # the first and the last steps are others
+    found = run_guarded(program, [sequence, first], threads=1, at_end=True)
+    for ours, twin, expected in zip(
+        found, run_guarded(program, [sequence, first], threads=2, at_end=False), traced(sequence, first), strict=True
+    ):
+        assert ours.tobytes() == twin.tobytes()
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_llvm_makes_of_it_still_has_the_step() -> None:
     program = Program(training_step())
     assert re.search(r"define void @\w*step", optimised_text(program.module.text, program.target))
@@ -113,6 +145,13 @@ def test_code_for_another_processor_is_shown_but_not_run() -> None:
     assert "fadd" in program.llvm_ir
     with pytest.raises(cr.ArgumentError, match=rf"code for {program.target.name} cannot run .* only code for"):
         program(np.zeros(3, "f"))
+
+
+def test_tiles_made_for_another_processor_run_with_the_instructions_of_this_one() -> None:
+    own = target._detected()
+    like = replace(named("neon"), triple=own.triple, cpu=own.cpu, features=own.features)
+    x = np.arange(3, dtype="f")
+    np.testing.assert_array_equal(Program(trace(lambda x: x + 1, x), like)(x)[0], x + 1)
 
 
 def test_a_machine_runs_its_own_kind_and_lesser_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """From kernels and their memory to one LLVM module: a function for each different kernel, and the step that calls them.
 
 Every thread of a team enters the step and does its share of each kernel; where a kernel needs what others made, the
-threads meet at a barrier. Small kernels are done by the first thread alone. Kernels of the same text share a function.
+threads meet at a barrier. Small kernels are done by the first thread alone. Kernels of the same text share a function,
+wherever in their arrays they begin.
 
     step(job, thread, threads)      job: pointers to the table of arrays, the team, the status and the scratch memory
 """
@@ -93,23 +94,30 @@ class Module:
 
     def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target, *, timed: bool = False) -> None:
         self.plan, self.target, self.timed = plan, target, timed
-        self._functions: dict[str, tuple[str, Call]] = {}  # signature -> name and first call
+        self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
         self.calls = tuple([self._call(kernel, waits) for kernel, waits in _with_barriers(kernels, plan)])
         self.is_alone = all(call.alone for call in self.calls)
-        self.scratch = max((_scratch(call.kernel, target) for _, call in self._functions.values()), default=0)
+        self.scratch = max((_scratch(call.kernel, target) for _, call, _ in self._functions.values()), default=0)
         self.sites = tuple(site for call in self.calls for site in call.sites)
         steps = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
-        self.signature = "\n".join([f"timed {timed}", *self._functions, *steps, *copies])
+        functions = [f"{text}\nfrom {starts}" for text, (_, _, starts) in self._functions.items()]
+        self.signature = "\n".join([f"timed {timed}", *functions, *steps, *copies])
 
     def _call(self, kernel: Kernel, waits: bool) -> Call:
         names, homes = _names(kernel, self.plan)
-        signature = kernel_text(kernel, names)
-        alone = is_small(kernel, self.target)
-        name = self._functions[signature][0] if signature in self._functions else ""
-        name = name or f"{type(kernel).__name__.lower()}_{len(self._functions)}"
-        call = Call(kernel, name, homes, alone, waits, _sites(kernel))
-        self._functions.setdefault(signature, (name, call))
+        starts = _starts(kernel, names)
+        signature = kernel_text(kernel, names, starts)
+        begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
+        alone, sites = is_small(kernel, self.target), _sites(kernel)
+        if signature in self._functions:  # the same at another place of its arrays, such as the next step of a sequence
+            name, _, first = self._functions[signature]
+            moves = [own - other for own, other in zip(begin, first, strict=True)]
+            homes = tuple([Home(home.slot, home.offset + by) for home, by in zip(homes, moves, strict=True)])
+            return Call(kernel, name, homes, alone, waits, sites)
+        name = f"{type(kernel).__name__.lower()}_{len(self._functions)}"
+        call = Call(kernel, name, homes, alone, waits, sites)
+        self._functions[signature] = name, call, begin
         return call
 
     @cached_property
@@ -117,7 +125,7 @@ class Module:
         """The module in LLVM's language."""
         declared: dict[str, None] = {}
         bodies = []
-        for _, call in self._functions.values():
+        for _, call, _ in self._functions.values():
             for code in _functions(call, _names(call.kernel, self.plan)[0], self.target):
                 declared |= code.declarations
                 bodies.append(code.text())
@@ -136,6 +144,25 @@ def _names(kernel: Kernel, plan: Plan) -> tuple[dict[Node, str], tuple[Home, ...
             homes.append(home)
         names[node] = f"a{homes.index(home)}"
     return names, tuple(homes)
+
+
+def _starts(kernel: Kernel, names: dict[Node, str]) -> dict[Node, int]:
+    """For each array the first element that is touched, counted alike for all arrays in one place."""
+    touched = [(access.array, access.offset) for access in accesses(kernel)]
+    match kernel:
+        case Loop() | Contraction():
+            touched += [(store.access.array, store.access.offset) for store in kernel.stores]
+        case Running() | Sorting():
+            touched.append((kernel.access.array, kernel.access.offset))
+    touched += [(node, 0) for node in names.keys() - {array for array, _ in touched}]  # written as a whole
+    if isinstance(kernel, Reduction | Scatter) or (isinstance(kernel, Contraction) and kernel.kept):
+        touched.append((kernel.node, 0))
+    least: dict[str, int] = {}
+    sizes: dict[str, set[int]] = {}
+    for array, offset in touched:
+        least[names[array]] = min(offset, least.get(names[array], offset))
+        sizes.setdefault(names[array], set()).add(array.dtype.itemsize)
+    return {node: least[name] if len(sizes[name]) == 1 else 0 for node, name in names.items()}
 
 
 def _sites(kernel: Kernel) -> tuple[Node, ...]:

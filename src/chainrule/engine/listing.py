@@ -11,6 +11,7 @@ signature. An array's subscript is its stride for each axis of the domain, with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ from chainrule.engine.kernel import (
 Names = Mapping[Node, str]
 
 
-def kernel_text(kernel: Kernel, names: Names) -> str:
-    """One kernel; `names` says what its arrays are called.
+def kernel_text(kernel: Kernel, names: Names, starts: Mapping[Node, int] = MappingProxyType({})) -> str:
+    """One kernel; `names` says what its arrays are called, `starts` from which element of them offsets count.
 
     >>> import chainrule as cr
     >>> from chainrule.engine.fuse import fuse
@@ -54,7 +55,7 @@ def kernel_text(kernel: Kernel, names: Names) -> str:
       p3 = float32 tanh(p2)
       y[1] = p3
     """
-    listing = _Listing(names)
+    listing = _Listing(names, starts)
     match kernel:
         case Loop():
             head = f"loop over {[*kernel.domain]}"
@@ -101,8 +102,8 @@ class Kernels(tuple[Kernel, ...]):
 class _Listing:
     """The lines of one kernel while they are written; every expression has a line and a name."""
 
-    def __init__(self, names: Names) -> None:
-        self.names, self.lines = names, list[str]()
+    def __init__(self, names: Names, starts: Mapping[Node, int]) -> None:
+        self.names, self.starts, self.lines = names, starts, list[str]()
         self.known: dict[int, str] = {}
 
     def line(self, text: str) -> None:
@@ -112,7 +113,8 @@ class _Listing:
         return self.names.get(node, "product")
 
     def access(self, access: Access) -> str:
-        parts = [f"{access.offset}:"] if access.offset else []
+        offset = access.offset - self.starts.get(access.array, 0)
+        parts = [f"{offset}:"] if offset else []
         subscript = " ".join([*parts, ", ".join(map(str, access.strides))])
         return f"{self.array(access.array)}[{subscript}]"
 

@@ -113,7 +113,9 @@ def require_runnable(target: Target) -> None:
     ArgumentError
         With the kinds that can run.
     """
-    if target.name not in runnable():
+    own = _detected()
+    is_own = (target.triple, target.cpu, target.features) == (own.triple, own.cpu, own.features)
+    if not is_own and target.name not in runnable():
         raise ArgumentError(
             f"code for {target.name} cannot run on this machine, only code for {', '.join(runnable())}. Unset "
             f"{VARIABLE}, or look at program.llvm_ir without calling the program."
