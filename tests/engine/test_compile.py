@@ -359,3 +359,85 @@ def test_a_call_from_within_a_call_is_refused_and_does_not_hang() -> None:
     with run.lock, pytest.raises(cr.ChainruleError, match="signal handler"):
         f(x)
     np.testing.assert_array_equal(f(x), x + 1)
+
+
+# --- A gradient through a result, which does not remember how it was made ---
+
+
+def weights() -> tuple[cr.Parameter, cr.Parameter]:
+    return cr.Parameter([1.0, 2.0], name="inner"), cr.Parameter([3.0, 1.0], name="outer")
+
+
+MIXED = {
+    "a term": lambda result, w, v: cr.sum(v * v) + result,
+    "behind other ops": lambda result, w, v: cr.sum(v * v) * (1.0 + cr.exp(0.5 * cr.astype(result, cr.float64))),
+    "nothing else": lambda result, w, v: result,
+    "beside its own parameter": lambda result, w, v: cr.sum(w * w) + result,
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_gradient_of_which_a_part_would_be_missing_is_refused(name: str) -> None:
+    w, v = weights()
+    inner = cr.compile(lambda x: cr.sum(w * x))
+    loss = MIXED[name](inner(cr.asarray([1.0, 1.0])), w, v)
+    with pytest.raises(cr.GradientError, match=r'compiled function "<lambda>" \(test_compile.*which reads inner'):
+        cr.backpropagate(loss)
+    with pytest.raises(cr.GradientError, match=r"cr.stop_gradient\(result\)"):
+        cr.backpropagate(loss, wrt=[w])
+
+
+def test_a_gradient_that_needs_nothing_of_the_result_is_that_of_the_function_as_it_stands() -> None:
+    w, v = weights()
+
+    def plain(x):
+        return cr.sum(w * x)
+
+    x, compiled = cr.asarray([1.0, 1.0]), cr.compile(plain)
+    whole = cr.backpropagate(cr.sum(v * v) * plain(x))[v].tolist()
+    assert cr.backpropagate(cr.sum(v * v) * compiled(x), wrt=[v])[0].tolist() == whole
+    assert cr.backpropagate(cr.sum(v * v) * cr.stop_gradient(compiled(x)))[v].tolist() == whole
+    with cr.no_grad():
+        kept = compiled(x)
+    assert cr.backpropagate(cr.sum(v * v) * kept)[v].tolist() == whole
+    w.trainable = False
+    assert cr.backpropagate(cr.sum(v * v) * compiled(x))[v].tolist() == whole
+
+
+def test_only_what_carries_a_gradient_is_asked_about() -> None:
+    w, v = weights()
+
+    @cr.compile
+    def several(x):
+        return cr.stop_gradient(w) * x, 2 * x, cr.argmax(w * x), {"on": w * x}
+
+    stopped, doubled, best, rest = several(cr.asarray([1.0, 1.0]))
+    masked = cr.where(rest["on"] > 0, v, 0.0)  # a gradient would not flow through the comparison either
+    loss = cr.sum(v * stopped * doubled * cr.astype(best, cr.float32) + masked)
+    assert cr.backpropagate(loss)[v].tolist() == [3.0, 5.0]
+    with pytest.raises(cr.GradientError, match="several"):
+        cr.backpropagate(cr.sum(v * rest["on"]))
+
+
+def test_a_sum_of_results_remembers_no_history() -> None:
+    w, _ = weights()
+    step = cr.compile(lambda x: cr.sum(w * x))
+    total = cr.zeros(())
+    for _ in range(20):
+        total = total + step(X[:2])
+    assert total.node.inputs == ()
+    assert len(total.node.owner.results) == 1
+    with pytest.raises(cr.GradientError, match="inner"):
+        cr.backpropagate(total)
+
+
+def test_a_result_in_a_trace_is_found_as_well() -> None:
+    w, v = weights()
+    result = cr.compile(lambda x: cr.sum(w * x))(X[:2])
+
+    @cr.compile
+    def outer(x):
+        return cr.backpropagate(cr.sum(v * x) * result)[v]
+
+    with pytest.raises(cr.GradientError, match="which reads inner"):
+        outer(X[:2])

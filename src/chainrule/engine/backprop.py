@@ -12,7 +12,7 @@ from chainrule.engine.derivatives import derivative
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.functions import full_like, zeros_like
 from chainrule.engine.functions.shapes import sum_to
-from chainrule.engine.graph import Node, toposort
+from chainrule.engine.graph import Forgotten, Node, toposort
 from chainrule.engine.provenance import module_scope
 from chainrule.engine.state import Parameter
 from chainrule.engine.tensor import Tensor
@@ -83,10 +83,14 @@ def backpropagate(loss: Tensor, wrt: Sequence[Tensor] | None = None) -> Gradient
     Raises
     ------
     GradientError
-        If the loss is not a floating scalar, depends on no parameter, or was made where nothing is remembered.
+        If the loss is not a floating scalar, depends on no parameter, or was made where nothing is remembered; also if
+        it is made of a result of a compiled function that reads a parameter whose gradient is wanted, since that part
+        of the gradient would be missing.
     """
     _check_loss(loss)
     nodes = toposort([loss.node])
+    if any(type(node.owner) is Forgotten for node in nodes):
+        _check_remembered(loss, wrt)
     if wrt is None:
         owners = {node: node.owner for node in nodes if isinstance(node.owner, Parameter) and node.owner.trainable}
         if not owners:
@@ -151,6 +155,27 @@ def _check_loss(loss: Tensor) -> None:
         raise GradientError(
             f"the loss must be a scalar, but its shape is {loss.shape}. Reduce it: cr.mean(loss) or cr.sum(loss)."
         )
+
+
+def _check_remembered(loss: Tensor, wrt: Sequence[Tensor] | None) -> None:
+    """Refuse a gradient of which machine code has forgotten a part."""
+    for node in toposort([loss.node], _is_tracked):
+        if type(node.owner) is not Forgotten:
+            continue
+        for function, result in node.owner.results:
+            for source in toposort([result], _is_tracked):
+                read = source.owner
+                if isinstance(read, Parameter) and read.trainable and (wrt is None or any(read is t for t in wrt)):
+                    raise GradientError(
+                        f'the loss is made of a result of the compiled function "{function}" ({node.provenance}), '
+                        f"which reads {read.name or 'a parameter'} and does not remember how: a part of the gradient "
+                        "would be missing. Compute the loss and its gradient inside the compiled function, or write "
+                        "cr.stop_gradient(result) where that part is not wanted."
+                    )
+
+
+def _is_tracked(node: Node) -> bool:
+    return node.tracked
 
 
 def _no_parameter(loss: Tensor) -> str:

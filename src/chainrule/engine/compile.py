@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from chainrule.engine.context import differentiating, modes, trace_under_way
+from chainrule.engine.context import differentiating, modes, recording, trace_under_way
 from chainrule.engine.dtypes import DTYPES, adopted
+from chainrule.engine.graph import Forgotten
 from chainrule.engine.result import Result
 from chainrule.engine.state import State
 from chainrule.engine.structure import Branch, Fixed, Leaf, Structure, put_together, take_apart
@@ -55,7 +56,7 @@ def compile(function: Callable[..., R] | None = None, /) -> Any:
         states. Its arguments are tensors and arrays, whose shapes and data types count, and anything else that can be
         compared, whose value counts: another value compiles anew. It returns tensors, or tuples, lists and dictionaries
         of them. Python code in it runs while it is traced and not again; a result does not remember how it was made, so
-        take gradients inside.
+        take gradients inside; `backpropagate` refuses a loss of which a part would be forgotten.
 
     Returns
     -------
@@ -174,7 +175,7 @@ class Compiled(Generic[R]):
         from chainrule.engine.program import Program
 
         traced = trace(flat, *leaves, names=self._names(structure))
-        return _Version(Program(traced), returned[0])
+        return _Version(Program(traced), returned[0], self._name)
 
     def _arguments(self, structure: Structure) -> list[tuple[str, Structure]]:
         """The parameters that were given, by name, and what each was given."""
@@ -225,8 +226,11 @@ class Compiled(Generic[R]):
 class _Version:
     """A program, and in which structure its results are returned."""
 
-    def __init__(self, program: Program, returned: Structure) -> None:
+    def __init__(self, program: Program, returned: Structure, name: str) -> None:
         self.program, self.returned = program, returned
+        results = program.traced.graph.outputs[: len(program.traced.graph.outputs) - len(program.traced.writes)]
+        self._forgotten = [Forgotten(frozenset({(name, node)})) if node.tracked else None for node in results]
+        self._nothing: list[Forgotten | None] = [None] * len(results)
         self.used = False  # quickly, since one was last forgotten
         self._checked = modes.latest
         self._holds = True
@@ -241,9 +245,10 @@ class _Version:
 
     def returns(self, results: Sequence[Array]) -> Any:
         """What a call returns whose program gave these results."""
+        forgotten = self._forgotten if recording.get() else self._nothing
         if type(self.returned) is Leaf:
-            return Result(results[0])
-        return put_together(self.returned, map(Result, results))
+            return Result(results[0], forgotten[0])
+        return put_together(self.returned, map(Result, results, forgotten))
 
 
 def _is_array(value: Any) -> bool:

@@ -29,8 +29,9 @@ Attributes = Mapping[str, Any]
 class Node:
     """One value of a computation: the op that makes it, and from which nodes.
 
-    `tracked` says that a gradient may flow through it; `owner` is the parameter or state that an input stands for;
-    `gradient_of` is the forward node in whose backpropagation this node was made.
+    `tracked` says that a gradient may flow through it; `owner` is the parameter or state that an input stands for, or
+    what a constant of machine code has `Forgotten`; `gradient_of` is the forward node in whose backpropagation this
+    node was made.
     """
 
     op: Op
@@ -52,6 +53,19 @@ class Node:
     def __repr__(self) -> str:
         kind = f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
         return f"<{self.op.value}({', '.join(source.op.value for source in self.inputs)}) {kind} at {self.provenance}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a constant no longer remembers: the compiled functions and, in their graphs, the results it was made of."""
+
+    results: frozenset[tuple[str, Node]]
+
+    @staticmethod
+    def of(nodes: Iterable[Node]) -> Forgotten | None:
+        """What is forgotten by a constant that is made of these nodes."""
+        found = {node.owner.results for node in nodes if type(node.owner) is Forgotten}
+        return Forgotten(frozenset[tuple[str, Node]]().union(*found)) if found else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -6,9 +6,10 @@ A compiled function may be called some hundred thousand times a second, and most
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from chainrule.engine.dtypes import DType
-from chainrule.engine.graph import Node, Shape
+from chainrule.engine.graph import Forgotten, Node, Shape
 from chainrule.engine.tensor import Array, Tensor, constant
 
 
@@ -19,18 +20,20 @@ class Result(Tensor):
     ----------
     array
         Its value, which nobody else holds.
+    forgotten
+        Of what it does not remember that it was made: what `backpropagate` warns of.
     """
 
-    __slots__ = ("_array",)
+    __slots__ = ("_array", "_forgotten")
 
-    def __init__(self, array: Array) -> None:
-        self._array = array
+    def __init__(self, array: Array, forgotten: Forgotten | None = None) -> None:
+        self._array, self._forgotten = array, forgotten
 
     @property
     def node(self) -> Node:
         """A constant of this value, made where it is first needed."""
         if not hasattr(self, "_node"):
-            self._node = constant(self._array, self._array.dtype).node
+            self._node = replace(constant(self._array, self._array.dtype).node, owner=self._forgotten)
         return self._node
 
     @property

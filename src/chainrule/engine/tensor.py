@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.engine.context import gradient_of, recording
 from chainrule.engine.dtypes import DType, bool_, float32, is_floating, of_scalar, promote, supported
-from chainrule.engine.graph import RULES, Node, Shape
+from chainrule.engine.graph import RULES, Forgotten, Node, Shape
 from chainrule.engine.interchange import array_of, types_within
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import here
@@ -451,7 +451,9 @@ def apply(op: Op, *inputs: Tensor, **attributes: Any) -> Tensor:
     value = evaluate(op, values, attributes)
     value.flags.writeable = False
     if not tracked:
-        return Tensor(Node(Op.CONSTANT, (), {}, shape, dtype, provenance, value, False, None, forward))
+        is_cut = op is Op.STOP_GRADIENT or not is_floating(dtype) or not recording.get()
+        forgotten = None if is_cut else Forgotten.of(nodes)
+        return Tensor(Node(Op.CONSTANT, (), {}, shape, dtype, provenance, value, False, forgotten, forward))
     return Tensor(Node(op, nodes, attributes, shape, dtype, provenance, value, True, None, forward))
 
 
