@@ -1,5 +1,7 @@
 """Explain where numbers are at their limits: not finite, rounded away in float32, or with names that do not fit."""
 
+import functools
+import json
 import math
 
 import numpy as np
@@ -167,3 +169,97 @@ def test_names_of_columns_need_columns() -> None:
     labels = cr.look.Labels(inputs=("left", "right"))
     with pytest.raises(cr.ArgumentError, match=r"inputs holds 2 names, but the shape of x is \(1, 2, 2\): 3 axes"):
         cr.look.explain(net, np.ones((1, 2, 2)), np.ones((1, 1)), "mse", labels=labels)
+
+
+# --- Questions about a step that is not finite -------------------------------------------------------------------
+
+
+def one_bad_row(bad: float) -> cr.look.Explanation:
+    """Three rows, of which the last is not finite."""
+    net = nn.Sequential(nn.Dense(2, 3, activation="tanh"), nn.Dense(3, 2))
+    x = np.array([[1.0, 2.0], [3.0, -1.0], [bad, 1.0]])
+    labels = cr.look.Labels(examples=("a", "b", "line 9"))
+    return cr.look.explain(net, x, [0, 1, 0], "cross_entropy", check=True, labels=labels)
+
+
+@pytest.mark.parametrize("question", ["path", "examples"])
+def test_the_answer_about_a_weight_says_what_is_not_finite_and_where_it_began(question: str) -> None:
+    answer = getattr(one_bad_row(math.nan), question)("1.bias", 0)
+    assert answer.began.startswith("The loss became nan. It began with input = nan in the forward pass")
+    assert "No numeric gradients" not in answer.began
+    assert answer.to_dict()["began"] == answer.began
+    json.dumps(answer.to_dict(), allow_nan=False)
+    for view in (flat(answer), answer.to_html()):
+        assert answer.began in view
+        assert "gradient descent will" not in view
+    assert max(map(len, str(answer).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("question", ["path", "examples"])
+def test_a_gradient_that_only_float64_holds_is_told_as_that(question: str) -> None:
+    net = nn.Sequential(nn.Dense(1, 1))
+    net[0].weight.assign([[1e30]])
+    answer = getattr(cr.look.explain(net, [[1e10]], [[0.0]], "mse"), question)("0.weight", (0, 0))
+    assert answer.gradient == pytest.approx(2e50, rel=1e-6)
+    assert "In float32, in which the step computes, it is ∞. The loss became inf. It began with" in flat(answer)
+
+
+def test_a_number_beyond_float32_in_the_data_gives_no_warning_of_numpy() -> None:
+    found = one_bad_row(1e300).examples("0.weight", (0, 0))
+    assert "It began with input = inf" in found.began
+
+
+def test_the_tree_shows_first_what_is_not_finite_and_opens_what_is() -> None:
+    step = one_bad_row(math.nan)
+    tree = step.path("1.bias", 0, breadth=2)
+    assert [branch.place for branch in tree.root.branches[:1]] == ["line 9"]
+    assert not tree.root.branches[0].is_open
+    assert tree.root.branches[1].is_open
+    alone = cr.look.explain(step.net, step.x[:2], step.y[:2], "cross_entropy").path("1.bias", 0)
+    found = {branch.place: branch.contribution for branch in alone.root.branches}
+    finite = tree.root.branches[1]
+    assert finite.contribution == pytest.approx(found[f"example {'ab'.index(finite.place)}"] * 2 / 3)  # of three rows
+    assert sum(not math.isfinite(branch.contribution) for branch in tree.all_branches()) == 2  # the loss, and the row
+    assert "add up to" not in str(tree) + tree.to_html()
+
+
+def test_examples_that_are_not_finite_are_told_apart_from_those_that_push() -> None:
+    found = one_bad_row(math.nan).examples("1.bias", 0)
+    assert [row for row, _ in found.not_finite()] == [2]
+    assert sorted(row for row, _ in (*found.up(), *found.down())) == [0, 1]
+    assert "✗ not finite line 9 NaN" in flat(found)
+    assert "✗ not finite" in found.to_html()
+
+
+def squares(guess: cr.Tensor, target: cr.Tensor) -> cr.Tensor:
+    return cr.mean((guess - target) ** 2)
+
+
+@pytest.mark.parametrize("loss", ["mse", squares], ids=["built in", "of the user's"])
+def test_infinite_contributions_are_no_bars(loss) -> None:
+    net = nn.Sequential(nn.Dense(1, 1, init="zeros", bias=False))
+    net[0].weight = cr.Parameter(np.array([[1.0]]))
+    step = cr.look.explain(net, np.array([[1e200], [1.0]]), np.array([[-1e200], [3.0]]), loss)
+    assert math.isinf(step.loss.value)
+    found = step.examples("0.weight", (0, 0))
+    assert found.not_finite() == [(0, math.inf)]
+    assert found.up() == [(1, -2.0)]
+    assert "it cannot be moved by that" in flat(found)
+    assert "∞" in found.to_html()
+    assert "∞" in step.path("0.weight", (0, 0)).to_html()
+
+
+def test_a_poisson_loss_beyond_all_numbers_is_told() -> None:
+    net = nn.Sequential(nn.Dense(1, 1, init="zeros", bias=False))
+    net[0].weight.assign([[1000.0]])
+    step = cr.look.explain(net, [[1.0]], [[2.0]], "poisson")
+    assert math.isinf(step.loss.value)
+    assert "exp(1000) − 2·1000 = ∞" in flat(step)
+
+
+def test_the_strongest_inputs_begin_with_those_that_are_not_finite() -> None:
+    net = nn.Sequential(nn.Lambda(root), nn.Dense(2, 1, init=functools.partial(nn.initializers.constant, value=1.0)))
+    step = cr.look.explain(net, np.array([[4.0, 0.0]]), np.ones((1, 1)), "mse")
+    (first, value), *_ = step.sensitivity().strongest(2)
+    assert first == (0, 1)
+    assert not math.isfinite(value)

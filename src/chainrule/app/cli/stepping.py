@@ -1,6 +1,7 @@
 """What `chainrule explain` says: the rows in the user's words, then the step; as text, page, formulas and JSON."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from chainrule.look.explaining.latex import too_large
 from chainrule.look.explaining.lines import WIDTH, Line, cut, heading, rich_text
 from chainrule.look.explaining.sensitivity import Sensitivity
 from chainrule.look.explaining.terminal import explanation_lines, tensor_line
-from chainrule.look.explaining.tree_page import adds, examples_fragment, tree_fragment
+from chainrule.look.explaining.tree_page import adds, examples_fragment, greatest, tree_fragment
 from chainrule.look.explaining.views import examples_lines, tree_lines
 
 MOST_CELLS, MOST_ROWS, MOST_INPUTS, MOST_CLASSES, MOST_PICTURES = 12, 8, 12, 3, 12
@@ -124,10 +125,10 @@ def sensitivity_lines(found: Explained, sensitivity: Sensitivity) -> list[Line]:
         if len(found.examples) > 1:
             lines.append([(f"  row {found.examples[row].row:,}", "title")])
         strongest = _strongest(found, sensitivity, row)
-        most = max((abs(value) for _, value in strongest), default=0.0) or 1.0
+        most = greatest(value for _, value in strongest)
         for name, value in strongest:
-            bar = "█" * max(1, round(BAR * abs(value) / most)) if value else ""
-            style, way = ("back", "more of it: more loss") if value > 0 else ("forward", "more of it: less loss")
+            bar = "█" * max(1, round(BAR * abs(value) / most)) if value and math.isfinite(value) else ""
+            style, way = _way(value)
             lines.append(
                 [
                     (f"    {cut(name, 24):<25}", ""),
@@ -137,6 +138,15 @@ def sensitivity_lines(found: Explained, sensitivity: Sensitivity) -> list[Line]:
                 ]
             )
     return lines
+
+
+def _way(value: float) -> tuple[str, str]:
+    """The style of a bar, and what more of that input does to the loss."""
+    if not math.isfinite(value):
+        return "bad", "not finite"
+    if value == 0:
+        return "still", "changes nothing"
+    return ("back", "more of it: more loss") if value > 0 else ("forward", "more of it: less loss")
 
 
 def _strongest(found: Explained, sensitivity: Sensitivity, row: int) -> list[tuple[str, float]]:
@@ -216,7 +226,7 @@ def _shown(found: Explained) -> int:
 
 def _strongest_page(found: Explained, sensitivity: Sensitivity, row: int) -> str:
     strongest = _strongest(found, sensitivity, row)
-    most = max((abs(value) for _, value in strongest), default=0.0) or 1.0
+    most = greatest(value for _, value in strongest)
     items = "".join(f'<li><div class="leaf">{text(name)}{adds(value, most)}</div></li>' for name, value in strongest)
     return f'<p class="muted">row {found.examples[row].row}</p><ul class="tree root">{items}</ul>'
 

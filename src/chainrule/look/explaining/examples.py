@@ -49,6 +49,8 @@ class Examples:
         What the user calls the examples.
     dead_end
         Where no example contributes anything: why nothing comes through; else `""`.
+    began
+        Where the gradient is not finite: what that began with; else `""`.
     """
 
     parameter: str
@@ -59,6 +61,7 @@ class Examples:
     coupled_by: tuple[str, ...]
     labels: Labels
     dead_end: str = ""
+    began: str = ""
 
     @property
     def separable(self) -> bool:
@@ -66,16 +69,22 @@ class Examples:
         return not self.coupled_by
 
     def up(self, count: int = 5) -> list[tuple[int, float]]:
-        """The examples that push the weight up the most: rows with their (negative) contributions."""
+        """The examples that push the weight up the most: rows with their (negative, finite) contributions."""
         return self._strongest(self.contributions, count)
 
     def down(self, count: int = 5) -> list[tuple[int, float]]:
-        """The examples that push the weight down the most: rows with their (positive) contributions."""
+        """The examples that push the weight down the most: rows with their (positive, finite) contributions."""
         return self._strongest(-self.contributions, count)
 
+    def not_finite(self) -> list[tuple[int, float]]:
+        """The examples whose contributions are infinite or NaN, in their order."""
+        rows = np.flatnonzero(~np.isfinite(self.contributions))
+        return [(int(row), float(self.contributions[row])) for row in rows]
+
     def _strongest(self, values: Array, count: int) -> list[tuple[int, float]]:
-        order = np.argsort(values, kind="stable")[: max(0, count)]
-        return [(int(row), float(self.contributions[row])) for row in order if values[row] < 0]
+        order = np.argsort(values, kind="stable")
+        found = [row for row in order.tolist() if values[row] < 0 and np.isfinite(values[row])]
+        return [(row, float(self.contributions[row])) for row in found[: max(0, count)]]
 
     def show(self) -> None:
         """Print it to the terminal, in colour where there is one."""

@@ -142,7 +142,8 @@ def _array(name: str, value: Any, dtype: Any) -> Array:
         raise DataError(f"{name} cannot become one array of numbers: {error}.") from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} must be an array of numbers, but holds {kind_of(array)}; encode it as numbers first.")
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+    with np.errstate(over="ignore"):  # what becomes infinite is named by the explanation
+        return array.astype(dtype) if array.dtype.kind == "f" else array
 
 
 def _require_gradient(recording: Recording, name: str) -> None:

@@ -21,6 +21,7 @@ from chainrule.errors import ArgumentError, GradientError
 from chainrule.look.explaining import latex, lines, page, schema
 from chainrule.look.explaining.beginning import beginning_of
 from chainrule.look.explaining.examples import Examples, contributions_by_row, coupling_parts
+from chainrule.look.explaining.figures import short
 from chainrule.look.explaining.flow import Error, error_of
 from chainrule.look.explaining.formulas import LossStory, story_of
 from chainrule.look.explaining.labels import Labels
@@ -92,9 +93,9 @@ class Explanation:
         self.layers: tuple[LayerStory, ...] = stories_of(self._parts, self._error, self._names)
         self.loss: LossStory = story_of(loss, recording, self._parts[-1], labels)
         self._planned = Plan.of(optimizer, assumed, self._parameter_gradients())
-        self.began = ""
+        self.began = self._first = ""
         if not (math.isfinite(self.loss.value) and math.isfinite(self._planned.promised)):
-            self.began = beginning_of(net, loss, optimizer, (x, y), self.layers, labels)
+            self.began = self._first = beginning_of(net, loss, optimizer, (x, y), self.layers, labels)
         self.checks: tuple[Check, ...] = ()
         self.extent: Extent | None = None
         if check and not math.isfinite(self.exact_loss):
@@ -167,6 +168,7 @@ class Explanation:
             raise GradientError(f'no gradient arrives at "{path}": nothing before it is trained, or the loss is blind.')
         return found[0]
 
+    @np.errstate(all="ignore")  # what is not finite is told in words
     def path(self, parameter: str, index: Index, *, breadth: int = 3, most: int = 24) -> Tree:
         """Why one weight's gradient is what it is: the chain rule unfolded from the loss to this weight.
 
@@ -196,8 +198,10 @@ class Explanation:
         root = unfolding.tree(breadth, most)
         gradient = float(wide.error.arrived[node][place])
         value = float(self._values[wanted][place])
-        return Tree(wanted.name, place, value, gradient, root, unfolding.dead_end())
+        began = self._began_at(wanted, place, gradient)
+        return Tree(wanted.name, place, value, gradient, root, "" if began else unfolding.dead_end(), began)
 
+    @np.errstate(all="ignore")
     def examples(self, parameter: str, index: Index) -> Examples:
         """Which examples of the batch pushed a weight, up and down.
 
@@ -218,8 +222,9 @@ class Explanation:
         direct = 0.0 if flow is None else float(flow[place])
         gradient = float(wide.error.arrived[node][place])
         meet = coupling_parts(wide.recording, wide.parts)
-        dead_end = "" if direct or found.any() else unfolding.dead_end()
-        return Examples(wanted.name, place, found, direct, gradient, meet, self.labels, dead_end)
+        began = self._began_at(wanted, place, gradient)
+        dead_end = "" if began or direct or found.any() else unfolding.dead_end()
+        return Examples(wanted.name, place, found, direct, gradient, meet, self.labels, dead_end, began)
 
     def sensitivity(self) -> Sensitivity:
         """The gradient of the loss for the input, for images as a picture.
@@ -326,6 +331,15 @@ class Explanation:
             return True
         others = (wide.recording.loss.node, wide.recording.y.node)
         return node is wide.recording.x.node or (node in wide.names and node not in others)
+
+    def _began_at(self, parameter: Parameter, place: tuple[int, ...], exact: float) -> str:
+        """Where the gradient of one element is not finite: what that began with; else `""`."""
+        own = self._parameter_gradients()[parameter][place]
+        if math.isfinite(own) and math.isfinite(exact):
+            return ""
+        if math.isfinite(exact):
+            return f"In {own.dtype.name}, in which the step computes, it is {short(own)}. {self._first}"
+        return self._first or "It is not finite in float64 alone, in which this is computed."
 
     def _parameters(self) -> dict[str, Parameter]:
         return dict(self.net.named_parameters())

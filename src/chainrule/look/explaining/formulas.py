@@ -63,7 +63,9 @@ def story_of(loss: Loss, recording: Recording, part: Part, labels: Labels) -> Lo
         terms: Iterator[Term] = itertools.islice(known.terms(guess.astype(np.float64), target), MOST_TERMS)
         if known is FORMULAS["cross_entropy"] and labels.outputs:
             terms = ((_CLASS.sub(lambda found: _of_class(found, labels), words), value) for words, value in terms)
-        return LossStory(loss.name, known.text, known.latex, tuple(terms), count, "mean", value)
+        with np.errstate(all="ignore"):
+            told = tuple((words, float(number)) for words, number in terms)
+        return LossStory(loss.name, known.text, known.latex, told, count, "mean", value)
     text, each, combine = _read_off(recording, part)
     if each is None:
         return LossStory(loss.name, text, "", (), 0, combine, value)
@@ -79,7 +81,8 @@ def _of_class(found: re.Match[str], labels: Labels) -> str:
 
 
 def _pairs(guess: Array, target: Array) -> Iterator[tuple[float, float]]:
-    return zip(guess.reshape(-1).tolist(), target.astype(np.float64).reshape(-1).tolist(), strict=True)
+    """The numbers one by one, as NumPy's: what is too large becomes infinite, where Python's would be an error."""
+    return zip(guess.reshape(-1), target.astype(np.float64).reshape(-1), strict=True)
 
 
 def _minus(a: float, b: float) -> str:
@@ -107,7 +110,7 @@ def _huber(guess: Array, target: Array) -> Iterator[Term]:
 
 
 def _poisson(guess: Array, target: Array) -> Iterator[Term]:
-    return ((f"exp({short(g)}) − {short(t)}·{_bracketed(g)}", math.exp(g) - t * g) for g, t in _pairs(guess, target))
+    return ((f"exp({short(g)}) − {short(t)}·{_bracketed(g)}", np.exp(g) - t * g) for g, t in _pairs(guess, target))
 
 
 def _binary(guess: Array, target: Array) -> Iterator[Term]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,8 @@ class Tree:
         The loss, of which everything else is a branch.
     dead_end
         Where the gradient is exactly 0: why nothing comes through; else `""`.
+    began
+        Where the gradient is not finite: what that began with; else `""`. The tree then opens what is finite.
     """
 
     parameter: str
@@ -91,6 +94,7 @@ class Tree:
     gradient: float
     root: Branch
     dead_end: str = ""
+    began: str = ""
 
     @property
     def total(self) -> float:
@@ -215,7 +219,10 @@ class Unfolding:
         self.rows = recording.x.shape[0] if recording.x.ndim else 1
 
     def tree(self, breadth: int, most: int) -> Branch:
-        """The tree with at most `breadth` branches at a place, opened at the `most` largest contributions."""
+        """The tree with at most `breadth` branches at a place, opened at the `most` largest contributions.
+
+        A branch that is not finite comes before all others and is not opened: below it nothing is.
+        """
         loss = self.recording.loss.node
         total = float(self.change[loss]) if loss in self.change else 0.0
         root = _Bud("loss", 1.0, "", "", total, total, 1.0, node=loss)
@@ -227,7 +234,7 @@ class Unfolding:
             _, _, bud = heapq.heappop(waiting)
             self._open(bud, breadth)
             for child in bud.children:
-                if child.node is not self.start:
+                if child.node is not self.start and math.isfinite(child.contribution):
                     heapq.heappush(waiting, (-abs(child.contribution), next(number), child))
         return root.frozen()
 
@@ -250,7 +257,7 @@ class Unfolding:
         if bud.node is self.recording.loss.node and self._is_by_row(terms):
             _keep(bud, self._by_example(terms, bud, above), breadth)
             return
-        sizes = [np.abs(term.contributions).reshape(-1) for term in terms]
+        sizes = [np.nan_to_num(np.abs(term.contributions), nan=np.inf).reshape(-1) for term in terms]
         flat = np.concatenate(sizes) if sizes else np.zeros(0)
         alive = int(np.count_nonzero(flat))
         best = np.argsort(-flat, kind="stable")[: min(breadth, alive)]
@@ -325,8 +332,12 @@ class Unfolding:
         return owner.name if owner is not None else self.names.get(node, node.op.value)
 
 
+def _size(bud: _Bud) -> float:
+    return math.inf if math.isnan(bud.contribution) else abs(bud.contribution)
+
+
 def _keep(bud: _Bud, children: list[_Bud], breadth: int) -> None:
     """The largest children; the rest as a count and a sum."""
-    alive = sorted((child for child in children if child.contribution != 0), key=lambda c: -abs(c.contribution))
+    alive = sorted((child for child in children if child.contribution != 0), key=_size, reverse=True)
     bud.children, others = alive[:breadth], alive[breadth:]
     bud.rest_count, bud.rest = len(others), float(sum(child.contribution for child in others))

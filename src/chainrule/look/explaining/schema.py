@@ -74,6 +74,7 @@ def tree_dict(tree: Tree) -> Plain:
         "gradient": number(tree.gradient),
         "total": number(tree.total),
         "dead_end": tree.dead_end,
+        "began": tree.began,
         "root": _branch(tree.root),
     }
 
@@ -90,6 +91,7 @@ def examples_dict(examples: Examples) -> Plain:
         "direct": number(examples.direct),
         "coupled_by": list(examples.coupled_by),
         "dead_end": examples.dead_end,
+        "began": examples.began,
     }
 
 

@@ -31,9 +31,10 @@ class Sensitivity:
     gradient: Array
 
     def strongest(self, count: int = 5, row: int | None = None) -> list[tuple[tuple[int, ...], float]]:
-        """The elements to which the loss reacts most, of all rows or of one, with their gradients."""
+        """The elements to which the loss reacts most, of all rows or of one, with their gradients; NaN first."""
         values = self.gradient if row is None else self.gradient[self._row(row)]
-        order = np.argsort(-np.abs(values).reshape(-1), kind="stable")[: max(0, count)]
+        sizes = np.nan_to_num(np.abs(values), nan=np.inf)
+        order = np.argsort(-sizes.reshape(-1), kind="stable")[: max(0, count)]
         places = [tuple(int(i) for i in np.unravel_index(flat, values.shape)) for flat in order]
         return [(place if row is None else (row, *place), float(values[place])) for place in places]
 

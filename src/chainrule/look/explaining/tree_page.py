@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chainrule.look.explaining.figures import place, short, signed
@@ -21,10 +22,21 @@ def tree_fragment(tree: Tree) -> str:
     head = f"<h1>Why ∂loss/∂{name} = {short(tree.gradient)}</h1><p class='muted'>{name} = {short(tree.value)}</p>"
     if tree.dead_end:
         return wrapped(f"{head}<p>The gradient is 0: {text(tree.dead_end)}.</p>")
-    most = max((abs(branch.contribution) for branch in tree.all_branches()), default=0.0) or 1.0
+    head += _began(tree.began)
+    most = greatest(branch.contribution for branch in tree.all_branches())
     total = text(f"{tree.total:.9g}; backpropagation gives {tree.gradient:.9g}")
-    foot = f'<p class="muted">All contributions add up to {total}. Orange bars push the weight down, blue ones up.</p>'
+    sums = f"All contributions add up to {total}. " if math.isfinite(tree.gradient) else ""
+    foot = f'<p class="muted">{sums}Orange bars push the weight down, blue ones up.</p>'
     return wrapped(f'{head}<ul class="tree root">{_items(tree, most)}</ul>{foot}')
+
+
+def _began(words: str) -> str:
+    return f'<p class="bad">{text(words)}</p>' if words else ""
+
+
+def greatest(values: Iterable[float]) -> float:
+    """The greatest finite size, by which bars are drawn; 1 where there is none."""
+    return max((abs(value) for value in values if math.isfinite(value)), default=0.0) or 1.0
 
 
 def _items(tree: Tree, most: float) -> str:
@@ -61,6 +73,8 @@ def _line(branch: Branch) -> str:
 
 def adds(value: float, most: float) -> str:
     """A contribution as a bar, by the largest, and its number."""
+    if not math.isfinite(value):
+        return f'<span class="adds"><b class="bad">{short(value)}</b></span>'
     way = "less" if value < 0 else "more"
     width = max(1, round(100 * min(1.0, abs(value) / most)))
     bar = f'<span class="bar"><i class="{way}" style="width:{width}%"></i></span>'
@@ -73,9 +87,12 @@ def examples_fragment(examples: Examples, count: int = 8) -> str:
     if examples.dead_end:
         why = f"<p>No example pushes it: {text(examples.dead_end)}.</p>"
         return wrapped(f"<h1>Which examples pushed {name}</h1>{why}")
-    most = max((abs(value) for value in examples.contributions.tolist()), default=0.0) or 1.0
-    parts = [f"<h1>Which examples pushed {name}</h1>"]
-    for title, found in (("▲ push it up", examples.up(count)), ("▼ push it down", examples.down(count))):
+    most = greatest(examples.contributions.tolist())
+    parts = [f"<h1>Which examples pushed {name}</h1>{_began(examples.began)}"]
+    kinds = [("▲ push it up", examples.up(count)), ("▼ push it down", examples.down(count))]
+    if examples.not_finite():
+        kinds.insert(0, ("✗ not finite", examples.not_finite()[:count]))
+    for title, found in kinds:
         rows = "".join(
             f'<li><div class="leaf">{text(examples.labels.example(row))}{adds(value, most)}</div></li>'
             for row, value in found

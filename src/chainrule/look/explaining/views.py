@@ -24,11 +24,13 @@ def tree_lines(tree: Tree) -> list[Line]:
     lines: list[Line] = [[(f"Why ∂loss/∂{name} = {short(tree.gradient)}", "title")]]
     lines.append([(f"  {name} = {short(tree.value)}; {_direction(tree.gradient)}", "still")])
     if tree.dead_end:
-        why = wrapped(f"The gradient is 0: {tree.dead_end}.", WIDTH, "  ")
-        return [*lines, *([(text, "back")] for text in why)]
+        return [*lines, *_paragraph(f"The gradient is 0: {tree.dead_end}.", "back")]
+    lines += _paragraph(tree.began, "bad")
     head = "from the loss back to the weight, × factor"
     lines += [[], [(f"{head:<{WIDTH - _NUMBER}}", "still"), (f"{'adds':>{_NUMBER}}", "still")]]
     lines += _branches(tree)
+    if not math.isfinite(tree.gradient):
+        return lines
     total, exact = digits(tree.total, 7), digits(tree.gradient, 7)
     return [*lines, [(f"All contributions add up to {total}; backpropagation: {exact}.", "still")]]
 
@@ -36,6 +38,8 @@ def tree_lines(tree: Tree) -> list[Line]:
 def _direction(gradient: float) -> str:
     if gradient == 0:
         return "moving it a little changes nothing"
+    if not math.isfinite(gradient):
+        return "it cannot be moved by that"
     way = "lower" if gradient > 0 else "raise"
     return f"gradient descent will {way} it"
 
@@ -73,14 +77,33 @@ def _row(text: str, style: str, contribution: float) -> Line:
     return [(f"{cut(text, WIDTH - _NUMBER - 1):<{WIDTH - _NUMBER}}", style), (f"{signed(contribution):>{_NUMBER}}", "")]
 
 
+def _paragraph(words: str, style: str) -> list[Line]:
+    return [[(text, style)] for text in wrapped(words, WIDTH, "  ")] if words else []
+
+
+def _not_finite(examples: Examples, count: int) -> list[Line]:
+    """The examples whose contributions are not finite, if there are any."""
+    found = examples.not_finite()
+    if not found:
+        return []
+    rows: list[Line] = [
+        [(f"    {cut(examples.labels.example(row), 26):<14} ", ""), (f"{short(value):>{_BAR + 11}}", "bad")]
+        for row, value in found[:count]
+    ]
+    more = len(found) - count
+    end: list[Line] = [[(f"    … and {more:,} more", "still")]] if more > 0 else []
+    return [[("  ✗ not finite", "bad")], *rows, *end]
+
+
 def examples_lines(examples: Examples, count: int = 6) -> list[Line]:
     """The examples that pushed the weight most, up and down, with bars."""
     name = f"{examples.parameter}{place(examples.index)}"
     lines: list[Line] = [[(f"Which examples pushed {name}", "title")]]
     lines.append([(f"  ∂loss/∂{name} = {short(examples.gradient)}: {_direction(examples.gradient)}", "still")])
     if examples.dead_end:
-        why = wrapped(f"No example pushes it: {examples.dead_end}.", WIDTH, "  ")
-        return [*lines, *([(text, "back")] for text in why)]
+        return [*lines, *_paragraph(f"No example pushes it: {examples.dead_end}.", "back")]
+    lines += _paragraph(examples.began, "bad")
+    lines += _not_finite(examples, count)
     up, down = examples.up(count), examples.down(count)
     most = max((abs(value) for _, value in (*up, *down)), default=0.0)
     for title, style, found in (("▲ push it up", "forward", up), ("▼ push it down", "back", down)):
@@ -96,9 +119,10 @@ def examples_lines(examples: Examples, count: int = 6) -> list[Line]:
             )
         if not found:
             lines.append([("    none", "still")])
-    rest = len(examples.contributions) - len(up) - len(down)
+    finite = np.isfinite(examples.contributions)
+    rest = int(finite.sum()) - len(up) - len(down)
     if rest:
-        others = float(np.delete(examples.contributions, [row for row, _ in (*up, *down)]).sum())
+        others = float(examples.contributions[finite].sum()) - sum(value for _, value in (*up, *down))
         which = "the other example" if rest == 1 else f"the other {rest:,} examples together"
         lines.append([(f"  {which} {signed(others)}", "still")])
     if examples.direct:
