@@ -5,8 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test test-targets setup fuzz oracles lint format docs bench bench-quick clean
 
 demo: setup  ## train on built-in real data and leave a report to open
-	rm -rf runs/demo
-	$(BIN)/chainrule train digits --output runs/demo
+	$(BIN)/chainrule train digits --output runs/demo --overwrite
 
 test: lint  ## lint, types, and the whole test suite, the engine's tests on NumPy and on machine code
 	$(BIN)/python -m pytest -n auto -q

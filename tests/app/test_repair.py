@@ -66,6 +66,12 @@ def test_a_healthy_run_is_left_alone(chainrule) -> None:
     assert tried["command"] == "chainrule train wine --epochs 15"
 
 
+def test_attempts_bound_how_many_changes_are_tried(chainrule) -> None:
+    for attempts in (0, 1):
+        ran = chainrule("train", "wine", "--epochs", "3", "--repair", "--attempts", attempts, "--json")
+        assert len(json.loads(ran.out)["repair"]["trials"]) == attempts
+
+
 def test_without_the_flag_nothing_is_tried(chainrule) -> None:
     document = json.loads(chainrule("train", "iris", "--epochs", "2", "--json").out)
     assert "repair" not in document
@@ -76,10 +82,19 @@ def test_repair_with_quiet_prints_one_line(chainrule) -> None:
     assert (ran.status, len(ran.out.splitlines())) == (0, 1)
 
 
-def test_a_mistake_is_said_before_anything_is_trained(chainrule) -> None:
-    ran = chainrule("train", "iris", "--epochs", "0", "--repair")
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--repair", "--epochs", "0"], "--epochs must be a whole number from 1, but is 0."),
+        (["--repair", "--attempts", "-1"], "--attempts must be a whole number from 0, but is -1."),
+        (["--repair", "--attempts", "few"], "'--attempts': Input should be a valid integer"),
+        (["--attempts", "3"], "--attempts says how many changes --repair tries: give --repair too."),
+    ],
+)
+def test_a_mistake_is_said_before_anything_is_trained(chainrule, flags: list[str], said: str) -> None:
+    ran = chainrule("train", "iris", *flags)
     assert (ran.status, ran.out) == (2, "")
-    assert "--epochs must be a whole number from 1, but is 0." in ran.err
+    assert said in ran.err
 
 
 def test_every_rule_with_a_remedy_exists() -> None:

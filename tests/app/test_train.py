@@ -247,6 +247,50 @@ def test_runs_have_names_of_their_own(chainrule) -> None:
         assert trained(chainrule, "iris", "--epochs", "1")["folder"] == f"runs/{folder}"
 
 
+FILES = ("history.jsonl", "model.safetensors", "report.html", "run.json")
+
+
+def test_a_run_that_is_there_is_replaced_only_when_that_is_asked_for(chainrule, tmp_path: Path) -> None:
+    def files() -> dict[str, bytes]:
+        return {each.name: each.read_bytes() for each in sorted((tmp_path / "run").iterdir())}
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    trained(chainrule, "iris", "--epochs", "2", "--output", "run")  # a folder that exists is no obstacle
+    first = files()
+    assert sorted(first) == sorted(("notes.txt", *FILES))
+    refused = chainrule("train", "iris", "--epochs", "3", "--output", "run")
+    assert (refused.status, refused.out, files()) == (2, "", first)
+    assert refused.err.startswith("error: --output run already has a model.safetensors: name another folder, or give ")
+    assert refused.err.endswith(" --overwrite to replace it.\n")
+    mistaken = chainrule("train", "iris", "--target", "colour", "--output", "run", "--overwrite")
+    assert (mistaken.status, files()) == (2, first), "a mistake in what was given replaces nothing"
+    trained(chainrule, "iris", "--epochs", "3", "--output", "run", "--overwrite")
+    second = files()
+    assert second["notes.txt"] == b"mine"
+    assert [name for name in FILES if first[name] == second[name]] == []
+
+
+def test_without_output_overwrite_replaces_the_run_of_the_name_itself(chainrule) -> None:
+    for _ in range(2):
+        assert trained(chainrule, "iris", "--epochs", "1", "--overwrite")["folder"] == "runs/iris"
+
+
+def test_nothing_of_a_replaced_run_stands_beside_one_that_broke_down(chainrule, tmp_path: Path) -> None:
+    trained(chainrule, "diabetes", "--epochs", "1", "--output", "run")
+    exploding = ["--optimizer", "sgd", "--learning-rate", "1e30", "--epochs", "3"]
+    ran = chainrule("train", "diabetes", *exploding, "--output", "run", "--overwrite")
+    assert (ran.status, list((tmp_path / "run").iterdir())) == (2, [])
+
+
+def test_watch_in_a_pipe_prints_the_last_picture(chainrule) -> None:
+    ran = chainrule("train", "iris", "--epochs", "2", "--watch", "--output", "run")
+    *epochs, first = ran.err.splitlines()[:3]
+    assert all(line.startswith("epoch ") for line in epochs)
+    assert first.startswith("step ")
+    assert "0 Dense" in ran.err
+
+
 def test_the_same_seed_gives_the_same_bits(chainrule, tmp_path: Path) -> None:
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
         trained(chainrule, "iris", "--epochs", "3", "--seed", seed, "--output", folder)

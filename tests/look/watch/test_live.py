@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule as cr
+from chainrule import nn
 from chainrule.look.explaining import lines
 from chainrule.look.watching import live
 from chainrule.look.watching.course import Course, braille, resampled
@@ -86,13 +87,26 @@ def test_it_changes_nothing(monkeypatch: pytest.MonkeyPatch, compile: bool) -> N
     assert [glance.layers for glance in watched[2].watched][1:] == [glance.layers for glance in alone[2].watched][1:]
 
 
-def test_a_pipe_gets_the_plain_lines_and_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
-    trained(plain, OPTIMIZERS["adam"], cr.look.Watch(live=True), progress=True, diagnose=False)
+def test_a_pipe_gets_the_plain_lines_and_the_last_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = cr.look.Watch(every=2, live=True)
+    _, _, history = trained(plain, OPTIMIZERS["adam"], watch, progress=True, diagnose=False)
     plain_lines = capsys.readouterr().err.splitlines()
-    assert len(plain_lines) == 3
-    assert all(line.startswith("epoch ") and "\x1b" not in line for line in plain_lines)
-    trained(plain, OPTIMIZERS["adam"], cr.look.Watch(live=True), progress=False)
-    assert capsys.readouterr().err == ""
+    assert all(line.startswith("epoch ") for line in plain_lines[:3])
+    picture = plain_lines[3:]
+    assert picture[0].startswith("step 15 of 15  epoch 3/3  ")
+    assert picture[1].startswith(f"◀ loss {history.watched[-1].loss:.3g}"[:12])
+    assert [line.split()[0] for line in picture if re.match(r"\d (Dense|ReLU|Sigmoid)", line)] == list("01234")
+    assert max(map(len, picture)) < 80
+    assert "\x1b" not in "".join(plain_lines)
+
+
+def test_a_pipe_gets_the_rows_of_a_deep_network_without_a_gap(capsys: pytest.CaptureFixture[str]) -> None:
+    def deep() -> nn.Module:
+        return nn.Sequential(nn.Dense(8, 4), *(nn.Tanh() for _ in range(60)), nn.Dense(4, 3))
+
+    trained(deep, OPTIMIZERS["adam"], cr.look.Watch(every=2, live=True), progress=False, diagnose=False)
+    found = [line.split()[0] for line in capsys.readouterr().err.splitlines() if re.match(r" *\d+ (Dense|Tanh)", line)]
+    assert found == [str(number) for number in range(62)]
 
 
 class AtStep(cr.Callback):

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from chainrule.app.jobs.repairing import ATTEMPTS
+
 DATA, NETWORK, LEARNING, OUTPUT = "What to learn", "The network", "How it learns", "What comes out"
 
 
@@ -69,14 +71,22 @@ Seed = Annotated[
     int | None, _option("--seed", "NUMBER", LEARNING, "The same number gives the same run, to the bit; default 0.")
 ]
 Output = Annotated[
-    str | None, _option("--output", "FOLDER", OUTPUT, "For model, history and report; default runs/NAME.")
+    str | None, _option("--output", "FOLDER", OUTPUT, "For model, history and report; default a new one, runs/NAME.")
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace the run that is in that folder already; without it nothing is written over.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Watch = Annotated[
     bool,
     typer.Option(
         "--watch",
         help="Show every layer while it learns: gradients, updates, activations, with a sign where one is out of "
-        "its healthy range. In a terminal only; the history keeps the figures.",
+        "its healthy range. Where standard error is no terminal, once, at the end. The history keeps the figures.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -87,6 +97,10 @@ Repair = Annotated[
         help="Diagnose the run, change one flag at a time, train again, keep what measurably helps.",
         rich_help_panel=LEARNING,
     ),
+]
+Attempts = Annotated[
+    int | None,
+    _option("--attempts", "NUMBER", LEARNING, f"How many changes --repair tries at most; default {ATTEMPTS}."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result, in one line.", rich_help_panel=OUTPUT)]

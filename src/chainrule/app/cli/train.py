@@ -5,6 +5,8 @@ import typer
 from chainrule.app.cli import options, screen, telling
 from chainrule.app.jobs import training
 from chainrule.app.jobs.flags import Flags, read_widths
+from chainrule.app.jobs.repairing import ATTEMPTS
+from chainrule.errors import ArgumentError
 from chainrule.look.watching.watch import Watch
 from chainrule.train.progress import Progress
 
@@ -34,7 +36,9 @@ def train(
     patience: options.Patience = None,
     seed: options.Seed = None,
     repair: options.Repair = False,
+    attempts: options.Attempts = None,
     output: options.Output = None,
+    overwrite: options.Overwrite = False,
     watch: options.Watch = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -72,11 +76,15 @@ def train(
         weights=weights,
         output=output,
     )
-    _run(flags, json, quiet, watch, repair)
+    _run(flags, json, quiet, watch, repair, attempts, overwrite)
 
 
-def _run(flags: Flags, json: bool, quiet: bool, watch: bool, repair: bool) -> None:
+def _run(
+    flags: Flags, json: bool, quiet: bool, watch: bool, repair: bool, attempts: int | None, overwrite: bool
+) -> None:
     """Train, and say what happened in the way that was asked for."""
+    if attempts is not None and not repair:
+        raise ArgumentError("--attempts says how many changes --repair tries: give --repair too.")
     silent = json or quiet
     watchers = [Watch(live=not silent)] if watch else []
     shown = silent or any(watcher.shows_progress() for watcher in watchers)
@@ -85,6 +93,8 @@ def _run(flags: Flags, json: bool, quiet: bool, watch: bool, repair: bool) -> No
         begin=(lambda plan: None) if silent else telling.plan,
         callbacks=[*watchers, *([] if shown else [Progress()])],
         repair=None if not repair else telling.nothing if silent else telling.Trials(),
+        attempts=ATTEMPTS if attempts is None else attempts,
+        overwrite=overwrite,
     )
     if json:
         screen.print_json(telling.document(finished))

@@ -108,7 +108,9 @@ class Run:
         return Judge(get_loss(answers.loss), scored(answers, judge.main_metric(self.lesson.task)), y, *weights)
 
 
-def mend(flags: Flags, lesson: Lesson, learn: Learn, told: Callable[[Trial], None]) -> tuple[Trained, Repaired]:
+def mend(
+    flags: Flags, lesson: Lesson, learn: Learn, told: Callable[[Trial], None], attempts: int
+) -> tuple[Trained, Repaired]:
     """Train, change flags and train again, until nothing more helps.
 
     Parameters
@@ -119,6 +121,8 @@ def mend(flags: Flags, lesson: Lesson, learn: Learn, told: Callable[[Trial], Non
         Trains a network with choices, and hangs in a callback.
     told
         Hears of each trial.
+    attempts
+        How many changes are tried at most.
 
     Raises
     ------
@@ -126,10 +130,10 @@ def mend(flags: Flags, lesson: Lesson, learn: Learn, told: Callable[[Trial], Non
         If no run came to its end; what the last one said.
     """
     subject, seed = Run(lesson, learn), flags.seed or 0
-    course = improve(subject, flags, attempts=ATTEMPTS, seed=seed, told=told)
+    course = improve(subject, flags, attempts=attempts, seed=seed, told=told)
     if course.run.failure is not None:
         raise course.run.failure
     after = subject.judge(course.way).figures(course.run.answers)
-    stopped = ending(subject, course, ATTEMPTS)
+    stopped = ending(subject, course, attempts)
     told_of = Repaired(tuple(course.trials), course.first, after, course.findings, stopped, command(course.way))
     return course.run, told_of

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import re
 import typing
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from chainrule.nn.module import Module
 from chainrule.train.history import History
 from chainrule.train.storage import write_atomically
 
-MODEL, HISTORY, REPORT, RUN = "model.safetensors", "history.jsonl", "report.html", "run.json"
+MODEL, HISTORY, REPORT, RUN = FILES = "model.safetensors", "history.jsonl", "report.html", "run.json"
 RUNS = Path("runs")
 
 
@@ -56,18 +57,25 @@ class Run:
 
 
 @contextlib.contextmanager
-def opened_folder(output: str | None, data: str) -> Iterator[Path]:
+def opened_folder(output: str | None, data: str, overwrite: bool = False) -> Iterator[Path]:
     """The folder of a new run, made and proved to be writable before time is spent on training.
 
-    Without `output` it is `runs/NAME`, or `runs/NAME-2` and so on where that is taken. A folder that was made for a run
-    which ends in an error before anything is written is taken away again.
+    Without `output` it is `runs/NAME`, or, unless that is to be overwritten, `runs/NAME-2` and so on where it is taken.
+    A folder that was made for a run which ends in an error before anything is written is taken away again.
 
     Raises
     ------
+    ArgumentError
+        If it holds files of the names that a run writes, unless `overwrite` allows it.
     DataError
         If the folder cannot be made or written.
     """
-    folder = Path(output) if output else _free_folder(data)
+    folder = Path(output) if output else next(each for each in _folders(data) if overwrite or not each.exists())
+    taken = [name for name in FILES if os.path.lexists(folder / name)]
+    if taken and not overwrite:
+        raise ArgumentError(
+            f"--output {folder} already has a {taken[0]}: name another folder, or give --overwrite to replace it."
+        )
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         _make(folder)
@@ -89,6 +97,21 @@ def _make(folder: Path) -> None:
     probe = folder / ".chainrule"
     write_atomically(probe, b"may this folder be written?\n")
     probe.unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Take away what an earlier run left, so that nothing of it stands beside the files of a new one.
+
+    Raises
+    ------
+    DataError
+        If it cannot be taken away.
+    """
+    for name in FILES:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder / name} cannot be overwritten: {error.strerror or error}.") from error
 
 
 def save_model(folder: Path, net: Module, schema: TableSchema | ImageSchema, answers: Answers) -> None:
@@ -221,9 +244,9 @@ def _schema(data: Any, file: Path) -> TableSchema | ImageSchema:
         raise FileFormatError(f"{file} cannot be used: {error}") from error
 
 
-def _free_folder(data: str) -> Path:
-    """A folder under `runs` that is named after the data and not there yet."""
+def _folders(data: str) -> Iterator[Path]:
+    """The folders under `runs` that are named after the data."""
     stem = Path(data).resolve().name if data in ("", ".", "..") else Path(data).name
     plain = re.sub(r"[^\w.-]+", "-", stem.split(".")[0]).strip("-.") or "run"
-    names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
-    return next(RUNS / name for name in names if not (RUNS / name).exists())
+    yield RUNS / plain
+    yield from (RUNS / f"{plain}-{number}" for number in itertools.count(2))

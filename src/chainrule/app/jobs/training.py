@@ -24,11 +24,11 @@ from chainrule.app.jobs.importance import importances
 from chainrule.app.jobs.lesson import Lesson, prepare
 from chainrule.app.jobs.outcome import Outcome, Repaired
 from chainrule.app.jobs.outputs import spare_inputs
-from chainrule.app.jobs.repairing import mend
-from chainrule.app.jobs.runs import HISTORY, MODEL, REPORT, RUN, opened_folder, save_model, save_run
+from chainrule.app.jobs.repairing import ATTEMPTS, mend
+from chainrule.app.jobs.runs import FILES, REPORT, clear, opened_folder, save_model, save_run
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
-from chainrule.errors import NonFiniteError
+from chainrule.errors import ArgumentError, NonFiniteError
 from chainrule.look.remedies.loop import Trial
 from chainrule.nn.module import Module
 from chainrule.train.callbacks import Callback, EarlyStopping
@@ -89,6 +89,8 @@ def train(
     begin: Callable[[Plan], None] = lambda plan: None,
     callbacks: Sequence[Callback] = (),
     repair: Callable[[Trial], None] | None = None,
+    attempts: int = ATTEMPTS,
+    overwrite: bool = False,
 ) -> Finished:
     """Train a network on the user's data.
 
@@ -102,6 +104,10 @@ def train(
         For `fit`, such as a display of the progress.
     repair
         Hears of each change that was tried to make the run better; None tries none.
+    attempts
+        How many changes a repair tries at most.
+    overwrite
+        Whether a run that is in the folder of `flags.output` is replaced; it goes when the first step comes next.
 
     Returns
     -------
@@ -112,24 +118,27 @@ def train(
     Raises
     ------
     ChainruleError
-        If the data or a flag is wrong, training breaks down, or the folder cannot be written.
+        If the data or a flag is wrong, training breaks down, or the folder cannot be written or holds a run already.
     """
     asked.check(flags)
+    if attempts < 0:
+        raise ArgumentError(f"--attempts must be a whole number from 0, but is {attempts}.")
     if flags.output is not None:
-        for name in (MODEL, HISTORY, RUN, REPORT):
+        for name in FILES:
             spare_inputs({"--output": Path(flags.output) / name}, data=flags.data)
-    with opened_folder(flags.output, flags.data) as folder:
+    with opened_folder(flags.output, flags.data, overwrite) as folder:
         lesson = prepare(open_source(flags.data), flags)
         choices = decide(flags, lesson)
         plan = Plan(lesson, choices, build(choices, lesson), folder)
         begin(plan)
+        clear(folder)
         began = time.perf_counter()
         best, repaired = KeepBest(plan), None
         try:
             if repair is None:
                 history = _learn(plan, [best, *callbacks])
             else:
-                plan, history, repaired = _repaired(flags, plan, [best, *callbacks], repair)
+                plan, history, repaired = _repaired(flags, plan, [best, *callbacks], repair, attempts)
         except NonFiniteError as error:
             kept = folder if best.has_written else None
             raise in_words_of_flags(error, lesson, choices, kept, was_repaired=repair is not None) from error
@@ -160,7 +169,7 @@ def _learn(plan: Plan, callbacks: Sequence[Callback]) -> History:
 
 
 def _repaired(
-    flags: Flags, plan: Plan, callbacks: Sequence[Callback], told: Callable[[Trial], None]
+    flags: Flags, plan: Plan, callbacks: Sequence[Callback], told: Callable[[Trial], None], attempts: int
 ) -> tuple[Plan, History, Repaired]:
     """The best run that a repair came to; `callbacks` watch the first one."""
     watching = iter([callbacks])
@@ -168,7 +177,7 @@ def _repaired(
     def learn(choices: Choices, net: Module, kept: Callback) -> History:
         return _learn(replace(plan, choices=choices, net=net), [kept, *next(watching, ())])
 
-    best, repaired = mend(flags, plan.lesson, learn, told)
+    best, repaired = mend(flags, plan.lesson, learn, told, attempts)
     return replace(plan, choices=best.choices, net=best.net), best.history, repaired
 
 

@@ -1,19 +1,21 @@
 """The watched run as a picture in the terminal, drawn anew a few times a second while the network learns.
 
 It reads what the run has measured anyway and changes nothing of it. Drawing takes at most a fiftieth of the time,
-whatever the terminal: the next picture waits the longer, the longer the last one took.
+whatever the terminal: the next picture waits the longer, the longer the last one took. Where there is no terminal, the
+last picture is printed once, when the run is over.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.look.explaining.lines import rich_text
+from chainrule.look.explaining.lines import WIDTH, rich_text
 from chainrule.look.watching.course import Course
 from chainrule.look.watching.picture import Scene, picture
 from chainrule.look.watching.ranges import Kind, kinds_of
@@ -25,6 +27,24 @@ REFRESH = 0.1  # seconds between two pictures at least
 SHARE = 0.02  # of the time goes into drawing at most
 _LOSSES, _TREND = 256, 32  # means in the course of the loss; watched steps, of all, that show where gradients go
 _FADE = 0.3  # how much of the speed is that since the last picture
+
+
+class Paper:
+    """A display that is no terminal, such as a file: the last picture, whole, once it is stopped."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False, width=WIDTH, height=10_000)
+        self._last: Any = ""
+
+    def update(self, picture: Any, *, refresh: bool) -> None:
+        """Keep a picture in place of the one before."""
+        self._last = picture
+
+    def stop(self) -> None:
+        """Print it."""
+        self.console.print(self._last)
 
 
 class LiveView:
@@ -55,6 +75,8 @@ class LiveView:
     @staticmethod
     def opened() -> LiveView:
         """A view on standard error, which takes over the place below what is printed there until it is closed."""
+        if not sys.stderr.isatty():
+            return LiveView(Paper())
         from rich.console import Console
         from rich.live import Live
 
@@ -75,7 +97,7 @@ class LiveView:
 
     def draw_if_due(self, trainer: Trainer) -> None:
         """Draw, unless the last picture is too fresh or drawing took too much of the time."""
-        if time.perf_counter() >= self._next:
+        if time.perf_counter() >= self._next and not isinstance(self.display, Paper):
             self.draw(trainer)
 
     def draw(self, trainer: Trainer) -> None:

@@ -47,7 +47,8 @@ class Watch(Callback):
     live
         Whether to show the run as a picture in the terminal while it goes on, in place of the progress line: the course
         of the loss, and a row of figures for each layer, with a sign beside what is out of its healthy range. Default
-        no. Where standard error is no terminal, as in a notebook or a pipe, nothing is shown.
+        no. Where standard error is no terminal, as in a notebook or a pipe, the last picture alone is printed, when the
+        run is over.
 
     Raises
     ------
@@ -98,7 +99,7 @@ class Watch(Callback):
         self._reader = None
         if self.most is not None:
             trainer.history.watched = Thinned(trainer.history.watched, self.every, self.most)
-        if self.shows_progress():
+        if self.live:
             self._view = LiveView.opened()
             self._view.draw(trainer)
 
