@@ -36,7 +36,10 @@ def test_version(chainrule) -> None:
 
 def test_without_a_command_the_help_is_shown_and_the_status_says_so(chainrule) -> None:
     assert chainrule().status == 2
-    assert chainrule("--help").status == 0
+    shown = chainrule("--help")
+    assert shown.status == 0
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert "\nstep" not in shown.out  # nothing is broken where a line ends
 
 
 @pytest.mark.parametrize("command", [[name] for name in main.COMMANDS] + [["datasets", n] for n in ("list", "show")])
@@ -45,6 +48,15 @@ def test_every_command_has_help_within_eighty_columns(chainrule, command: list[s
     assert (ran.status, ran.err) == (0, "")
     assert max(map(len, ran.out.splitlines())) <= 80
     assert f"chainrule {' '.join(command)}" in ran.out
+    assert ran.out.count("<bool>") == 1  # of --help itself, which the parser adds
+
+
+def test_help_names_arguments_in_capitals_and_its_paragraphs_are_as_wide_as_the_terminal(chainrule) -> None:
+    shown = chainrule("explain", "--help").out
+    assert "{MODEL} {DATA}" in shown
+    about = shown[shown.index("Shows what") : shown.index("Layers are named")].strip().splitlines()
+    assert all(len(line.strip()) > 60 for line in about[:-1])
+    assert chainrule("explain").err.startswith("error: Missing argument 'MODEL'.")
 
 
 def test_the_help_of_train_has_every_flag(chainrule) -> None:
@@ -68,6 +80,7 @@ def test_datasets_list_names_them_all(chainrule) -> None:
 @pytest.mark.parametrize("name", builtin.names())
 def test_datasets_show_has_licence_and_first_rows(chainrule, name: str) -> None:
     shown = chainrule("datasets", "show", name).out
+    assert "(empty)" not in shown
     assert builtin.describe(name).licence in shown
     assert builtin.describe(name).target in shown
     document = json.loads(chainrule("datasets", "show", name, "--json").out)

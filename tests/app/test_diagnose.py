@@ -135,6 +135,19 @@ def test_advice_as_a_flag_is_given_for_rules_that_exist() -> None:
             assert advise(Finding(rule, "warning", "here", "What was found.", evidence, "Do this.", "after"))
 
 
+def test_the_activation_that_the_run_has_is_not_advised() -> None:
+    shrinking = Findings([Finding("activations-shrink", "warning", "2", "", {}, "", "during")])
+    assert [finding.advice for finding in with_flags(shrinking, "relu")] == ["fewer layers with --hidden"]
+    assert with_flags(shrinking, "tanh")[0].advice == "--activation relu, or fewer layers with --hidden"
+
+
+def test_the_page_of_a_healthy_run_has_a_title(chainrule, good: Path, tmp_path: Path) -> None:
+    assert chainrule("diagnose", good, "--html", "page.html").status == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>Diagnosis</h1>" in page
+    assert "Nothing found" in page
+
+
 def test_a_layer_too_narrow_for_the_classes_gets_more_units_and_a_network_too_large_fewer() -> None:
     narrow = Finding("network-size", "warning", "0", "", {"units": 1, "classes": 10}, "nn.Dense(64, 20)", "before")
     large = Finding("network-size", "hint", "the network", "", {"parameters": 9000, "rows": 3}, "fewer units", "before")

@@ -1,6 +1,7 @@
 """`chainrule predict` and `evaluate`: the answers of a model, for columns in any order and rows of any kind."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,8 @@ def test_evaluate_agrees_with_scikit_learn(chainrule, iris_run: Path, iris: pl.D
         document["metrics"]["accuracy"], abs=1e-6
     )
     shown = chainrule("evaluate", iris_run, "iris").out
-    assert "accuracy" in shown
+    figures = re.findall(r"^  (accuracy|balanced accuracy|F1|log loss) +(\S+)  \w", shown, re.MULTILINE)
+    assert [name for name, _ in figures] == ["accuracy", "balanced accuracy", "F1", "log loss"]
     assert "virginica" in shown
 
 

@@ -66,6 +66,15 @@ def test_a_healthy_run_is_left_alone(chainrule) -> None:
     assert tried["command"] == "chainrule train wine --epochs 15"
 
 
+def test_what_is_still_found_speaks_of_columns_and_flags(chainrule) -> None:
+    """The inputs that the run makes itself, such as those for missing cells, are constant as the rows have it."""
+    ran = chainrule("train", "penguins", "--hidden", "1", "--epochs", "3", "--repair", "--attempts", "1", "--json")
+    for finding in json.loads(ran.out)["repair"]["findings"]:
+        assert "=" not in finding["where"]
+        assert "of X" not in finding["where"]
+        assert "X[" not in finding["advice"]
+
+
 def test_attempts_bound_how_many_changes_are_tried(chainrule) -> None:
     for attempts in (0, 1):
         ran = chainrule("train", "wine", "--epochs", "3", "--repair", "--attempts", attempts, "--json")

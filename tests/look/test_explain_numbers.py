@@ -229,6 +229,7 @@ def test_examples_that_are_not_finite_are_told_apart_from_those_that_push() -> N
     assert sorted(row for row, _ in (*found.up(), *found.down())) == [0, 1]
     assert "✗ not finite line 9 NaN" in flat(found)
     assert "✗ not finite" in found.to_html()
+    assert found.coupled_by == (), "a row that is NaN meets no other in an elementwise layer"
 
 
 def squares(guess: cr.Tensor, target: cr.Tensor) -> cr.Tensor:

@@ -45,17 +45,18 @@ def evaluate(
 
 def show(found: Evaluation) -> None:
     """The metrics with what they mean, and the confusion of classes."""
-    screen.heading(f"{plural(found.rows, 'row')} measured")
-    rows = [
-        (metric_name(name), f"{metric(name, value):>8}  {METRICS[name].about} ({METRICS[name].better} is better)")
-        for name, value in found.metrics.items()
-    ]
-    screen.pairs(rows)
-    if found.confusion is None or len(found.confusion.classes) > MOST_CLASSES:
-        return
     from rich.table import Table
     from rich.text import Text
 
+    screen.heading(f"{plural(found.rows, 'row')} measured")
+    measured = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in found.metrics.items():
+        about = f"{METRICS[name].about} ({METRICS[name].better} is better)"
+        figure = Text(metric(name, value), "bold", justify="right", no_wrap=True)
+        measured.add_row(Text(f"  {metric_name(name)}", no_wrap=True), figure, Text(about, screen.GREY))
+    screen.console().print(measured)
+    if found.confusion is None or len(found.confusion.classes) > MOST_CLASSES:
+        return
     screen.heading("Rows by true class (down) and predicted class (across)")
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_row("", *(Text(screen.short(name), "bold", justify="right") for name in found.confusion.classes))

@@ -6,6 +6,7 @@ interrupted, with everything saved. To add a command, write a file with `app` an
 
 import importlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -87,6 +88,7 @@ def _run_command(app: Any, name: str, arguments: list[str]) -> int:
     import typer
 
     command = typer.main.get_command(app)
+    _make_readable(command)
     try:
         status = command.main(arguments, prog_name=f"chainrule {name}", standalone_mode=False)
     except typer.Exit as leave:
@@ -105,6 +107,17 @@ def _run_command(app: Any, name: str, arguments: list[str]) -> int:
         path = getattr(context, "command_path", f"chainrule {name}")
         return _mistake(f"{_sentence(message())} See {path} --help.")
     return status if isinstance(status, int) else DONE
+
+
+def _make_readable(command: Any) -> None:
+    """Help with arguments in capitals, flags without a type, and paragraphs as wide as the terminal."""
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.help = re.sub(r"(?<!\n)\n(?!\n)", " ", each.help or "")
+        for parameter in each.params:
+            if parameter.param_type_name == "argument":
+                parameter.metavar = parameter.name.upper()
+            elif parameter.is_flag:
+                parameter.metavar = ""
 
 
 def _sentence(text: str) -> str:

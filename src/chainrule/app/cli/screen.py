@@ -67,7 +67,7 @@ def overview(commands: Mapping[str, str]) -> None:
     out.print("  chainrule train digits                      learn to read handwritten digits")
     out.print("  chainrule train people.csv --target income  learn from a table of your own")
     out.print("  chainrule predict runs/people new.csv       and use what was learned")
-    out.print("  chainrule explain runs/digits digits        see every number of one training step")
+    out.print("  chainrule explain runs/digits digits        see every number of one step")
 
 
 def heading(text: str) -> None:
@@ -87,7 +87,7 @@ def pairs(rows: list[tuple[str, str]], look: str = "") -> None:
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     for name, value in rows:
-        grid.add_row(Text(f"  {plain(name, 40)}", look), Text(plain(value, 600)))
+        grid.add_row(Text(f"  {plain(name, 40)}" if name else "", look), Text(plain(value, 600)))
     console().print(grid)
 
 

@@ -12,7 +12,7 @@ from chainrule.app.jobs.explaining import Cell, Example, Explained
 from chainrule.app.report.markup import plain, text
 from chainrule.errors import ArgumentError
 from chainrule.look.explaining import page as pages
-from chainrule.look.explaining.figures import place, short, signed
+from chainrule.look.explaining.figures import WHOLE, place, short, signed
 from chainrule.look.explaining.latex import too_large
 from chainrule.look.explaining.lines import WIDTH, Line, cut, heading, rich_text
 from chainrule.look.explaining.sensitivity import Sensitivity
@@ -112,7 +112,7 @@ def _shares(example: Example) -> str:
 def gradient_lines(name: str, gradient: Any) -> list[Line]:
     """A gradient in one line, and if it is not large, all its numbers."""
     lines = [heading("∂", f"loss/∂{name}", "back", "the gradient of the loss"), tensor_line(name, gradient, "back")]
-    if 1 < gradient.size <= LARGEST:
+    if WHOLE < gradient.size <= LARGEST:  # a smaller one stands in its line already
         written = np.array2string(gradient, max_line_width=76, precision=4, threshold=LARGEST + 1)
         lines += [[(f"  {line}", "")] for line in written.splitlines()]
     return lines

@@ -43,7 +43,7 @@ def diagnose_training(net: Module, lesson: Lesson, choices: Choices, history: Hi
     optimizer = optimizer_for(choices, len(lesson.training))
     loss = get_loss(choices.answers.loss)
     run = FinishedRun(net, loss, optimizer, history, training, held, choices.batch_size, names)
-    return with_flags(examine(run))
+    return with_flags(examine(run), choices.activation)
 
 
 def diagnose_run(path: str, data: str | None = None) -> Diagnosis:
@@ -93,22 +93,28 @@ def _on(run: Run, data: str) -> Diagnosis:
     rows = Rows(model.answers.learned(known))
     names = model.schema.feature_names if isinstance(model.schema, TableSchema) else ()
     size = None if run.flags is None else run.flags.batch_size
+    activation = None if run.flags is None else run.flags.activation
     finished = FinishedRun(model.net, get_loss(model.answers.loss), None, run.history, rows, None, size, names)
-    return Diagnosis(with_flags(examine(finished)), data, len(known.X), 0, len(run.history), known.notes)
+    found = with_flags(examine(finished), activation)
+    return Diagnosis(found, data, len(known.X), 0, len(run.history), known.notes)
 
 
 # --- Advice as flags ---------------------------------------------------------------------------------------------
 
 
-def with_flags(findings: Findings) -> Findings:
+def with_flags(findings: Findings, activation: str | None = None) -> Findings:
     """The same findings; where a flag of `chainrule train` changes it, the advice is that flag.
+
+    The activation that the run has is not advised.
 
     Nothing is said of inputs that the run made itself, such as the one for cells that are missing: these are constant
     or repeated as the rows have it, and columns that are constant in the file are left out before training.
     """
     own = [finding for finding in findings if not (finding.rule in OF_COLUMNS and "=" in finding.where)]
+    has = f"--activation {activation}, or "
     return Findings(
-        replace(finding, advice=ADVICE[finding.rule](finding)) if finding.rule in ADVICE else finding for finding in own
+        replace(finding, advice=ADVICE[finding.rule](finding).removeprefix(has)) if finding.rule in ADVICE else finding
+        for finding in own
     )
 
 

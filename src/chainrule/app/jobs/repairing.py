@@ -13,10 +13,12 @@ import numpy as np
 from chainrule.app.jobs import judge
 from chainrule.app.jobs.answers import scored
 from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
+from chainrule.app.jobs.diagnosing import with_flags
 from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.lesson import Lesson
 from chainrule.app.jobs.outcome import Repaired
 from chainrule.app.jobs.remedies import command, options
+from chainrule.data.schema import TableSchema
 from chainrule.errors import ChainruleError
 from chainrule.look.diagnosing import diagnose
 from chainrule.look.diagnosis.finding import Finding, Findings
@@ -78,7 +80,9 @@ class Run:
         """
         choices, lesson = run.choices, self.lesson
         held = choices.answers.learned(lesson.validation)
+        names = lesson.schema.feature_names if isinstance(lesson.schema, TableSchema) else ()
         about: dict[str, Any] = {
+            "feature_names": names,
             "loss": choices.answers.loss,
             "validation": held[:2],
             "batch_size": choices.batch_size,
@@ -87,7 +91,7 @@ class Run:
         optimizer = optimizer_for(choices, len(lesson.training))
         before = diagnose(build(choices, lesson), data, **about)
         after = diagnose(run.net, data, history=run.history, optimizer=optimizer, **about)
-        found = together(before, after)
+        found = with_flags(together(before, after), choices.activation)
         if run.failure is not None and not found.of("error") and not found.of("warning"):
             raise run.failure
         return found

@@ -83,7 +83,7 @@ def value_text(value: float | str) -> str:
 def findings_html(findings: Sequence[Finding], nothing: str = HEALTHY) -> str:
     """The same as a fragment with its own style sheet, without scripts."""
     if not findings:
-        return with_sheet(f'<p class="good">{text(nothing)}</p>')
+        return with_sheet(f'<h1>Diagnosis</h1><p class="good">{text(nothing)}</p>')
     head = f'<h1>Diagnosis</h1><p class="muted">{text(counted(findings))}</p>'
     return with_sheet(head + "".join(_card(finding) for finding in findings))
 

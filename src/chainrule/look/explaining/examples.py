@@ -138,11 +138,19 @@ def coupling_parts(recording: Recording, parts: Sequence[Part]) -> tuple[str, ..
         if not part.nodes or any(not node.shape or node.shape[0] != rows for node in borders):
             continue
         targets = [node for node in part.received if node.tracked]
+        sound = _sound_rows(borders)
         for output in part.produced:
             seed = np.zeros(output.shape, output.dtype)
             seed[0] = generator.standard_normal(output.shape[1:])
             reached = walk(part.nodes, Tensor(output), targets, asarray(seed))
-            if any(np.any(tensor.value[1:] != 0) for tensor in reached.values()):
+            if any(np.any(tensor.value[1:][sound[1:]] != 0) for tensor in reached.values()):
                 found.append(f'{part.kind.partition("(")[0]} "{part.label}"')
                 break
     return tuple(dict.fromkeys(found))
+
+
+def _sound_rows(nodes: Sequence[Node]) -> Array:
+    """Which rows are finite in all of these: in others 0 times a derivative may be NaN without anything reaching it."""
+    finite = [np.isfinite(Tensor(node).value).reshape(len(Tensor(node).value), -1).all(axis=1) for node in nodes]
+    sound: Array = np.logical_and.reduce(finite)
+    return sound

@@ -45,9 +45,9 @@ class Extent:
     """How much is compared: so many elements of each gradient (None: all), of so many of the gradients.
 
     >>> print(Extent.of(8, 1000))
-    numeric check of 3 elements, the largest among them, in all 8 gradients; check="all" compares every element
+    numeric check of 3 elements, the largest among them, in all 8 gradients; in Python check="all" compares all
     >>> print(Extent.of(300, 1000))
-    numeric check of the largest element in 60 of 300 gradients; check="all" compares every element
+    numeric check of the largest element in 60 of 300 gradients; in Python check="all" compares all
     """
 
     elements: int | None
@@ -73,7 +73,7 @@ class Extent:
             return f"numeric check of every element of all {self.known} gradients"
         each = "the largest element" if self.elements == 1 else f"{self.elements} elements, the largest among them,"
         which = f"all {self.known}" if self.gradients == self.known else f"{self.gradients} of {self.known}"
-        return f'numeric check of {each} in {which} gradients; check="all" compares every element'
+        return f'numeric check of {each} in {which} gradients; in Python check="all" compares all'
 
 
 def checked(

@@ -83,6 +83,7 @@ _RULES = """
 @ ul.tree .leaf::before{content:"■";color:var(--forward);font-size:.7rem}
 @ ul.tree .what{color:var(--error);font-weight:600}
 @ ul.tree .adds{margin-left:auto;font-variant-numeric:tabular-nums;white-space:nowrap}
+@ ul.tree .adds>:last-child{display:inline-block;min-width:5.5rem;text-align:right}
 @ ul.tree .bar{display:inline-block;width:5rem;height:.55rem;background:none;text-align:left}
 @ ul.tree .bar i{display:block;height:100%;background:var(--error);border-radius:2px}
 @ ul.tree .bar i.less{background:var(--forward)}

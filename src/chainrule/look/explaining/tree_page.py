@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from chainrule.look.explaining.figures import place, short, signed
+from chainrule.look.explaining.figures import digits, place, short, signed
 from chainrule.look.explaining.page import text, wrapped
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def tree_fragment(tree: Tree) -> str:
         return wrapped(f"{head}<p>The gradient is 0: {text(tree.dead_end)}.</p>")
     head += _began(tree.began)
     most = greatest(branch.contribution for branch in tree.all_branches())
-    total = text(f"{tree.total:.9g}; backpropagation gives {tree.gradient:.9g}")
+    total = f"{digits(tree.total, 9)}; backpropagation gives {digits(tree.gradient, 9)}"
     sums = f"All contributions add up to {total}. " if math.isfinite(tree.gradient) else ""
     foot = f'<p class="muted">{sums}Orange bars push the weight down, blue ones up.</p>'
     return wrapped(f'{head}<ul class="tree root">{_items(tree, most)}</ul>{foot}')
@@ -78,7 +78,7 @@ def adds(value: float, most: float) -> str:
     way = "less" if value < 0 else "more"
     width = max(1, round(100 * min(1.0, abs(value) / most)))
     bar = f'<span class="bar"><i class="{way}" style="width:{width}%"></i></span>'
-    return f'<span class="adds">{bar} {signed(value)}</span>'
+    return f'<span class="adds">{bar}<span>{signed(value)}</span></span>'
 
 
 def examples_fragment(examples: Examples, count: int = 8) -> str:

@@ -69,8 +69,9 @@ def _branch_lines(branch: Branch, trunk: str, tree: Tree) -> list[Line]:
     end = "" if branch.is_open or branch.place.startswith(tree.parameter + "[") else f"  (then × {short(branch.slope)})"
     text = f"{trunk}◀ {shortened(branch.place, 30)}  × {short(branch.factor)}"
     room = WIDTH - _NUMBER - len(text) - 3
-    meaning = f"  {branch.meaning}{end}"
-    return [_row(text + (cut(meaning, room) if room > 12 else ""), "back", branch.contribution)]
+    whole = f"  {branch.meaning}"
+    end = end if len(end) + 14 <= room else ""  # a number is shown whole or not at all
+    return [_row(text + (cut(whole, room - len(end)) + end if room > 12 else ""), "back", branch.contribution)]
 
 
 def _row(text: str, style: str, contribution: float) -> Line:

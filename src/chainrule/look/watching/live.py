@@ -43,7 +43,8 @@ class Paper:
         self._last = picture
 
     def stop(self) -> None:
-        """Print it."""
+        """Print it, below a gap."""
+        self.console.print()
         self.console.print(self._last)
 
 
