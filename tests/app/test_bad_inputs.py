@@ -423,8 +423,8 @@ def test_control_characters_in_names_never_reach_the_terminal(chainrule, tmp_pat
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     commands: list[tuple[str, ...]] = [
         ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4"),
-        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--quiet"),
-        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--hidden", "4", "--json"),
+        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--overwrite", "--quiet"),
+        ("train", data, "--target", f"t{EVIL}", "--epochs", "2", "--output", run, "--overwrite", "--json"),
         *((name, run, *more) for name, *more in (("diagnose",), ("diagnose", "--json"), ("diagnose", data))),
         *((name, run, data, *more) for name, *more in (("evaluate",), ("predict",), ("predict", "--json"))),
         ("explain", run, data),

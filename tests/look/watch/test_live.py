@@ -92,7 +92,8 @@ def test_a_pipe_gets_the_plain_lines_and_the_last_picture(capsys: pytest.Capture
     _, _, history = trained(plain, OPTIMIZERS["adam"], watch, progress=True, diagnose=False)
     plain_lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("epoch ") for line in plain_lines[:3])
-    picture = plain_lines[3:]
+    assert plain_lines[3] == ""
+    picture = plain_lines[4:]
     assert picture[0].startswith("step 15 of 15  epoch 3/3  ")
     assert picture[1].startswith(f"◀ loss {history.watched[-1].loss:.3g}"[:12])
     assert [line.split()[0] for line in picture if re.match(r"\d (Dense|ReLU|Sigmoid)", line)] == list("01234")
