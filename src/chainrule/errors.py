@@ -15,6 +15,8 @@ ChainruleError
 A message says what happened, where, what was expected, and what to do. The command line prints it as one sentence.
 """
 
+import typing
+
 
 class ChainruleError(Exception):
     """The root: catch this to catch everything that chainrule raises on purpose."""
@@ -65,8 +67,12 @@ class NonFiniteError(TrainingError):
         The op that made the first such number, with its layer, phase, example and inputs; None if it is not known.
     step, epoch
         Of the step that went wrong, both from 1.
+    history
+        The epochs before it, and in `history.findings` what the diagnosis found, where `fit` was to make one; None
+        unless `fit` raised it.
     """
 
     def __init__(self, message: str, culprit: object = None, step: int = 0, epoch: int = 0) -> None:
         super().__init__(message)
         self.culprit, self.step, self.epoch = culprit, step, epoch
+        self.history: typing.Any = None

@@ -1,16 +1,22 @@
 """What is wrong with a run is said at its end, in its report, and by `chainrule diagnose`; of healthy ones nothing."""
 
+import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from chainrule import nn
 from chainrule.app.cli.main import run
-from chainrule.app.jobs.diagnosing import ADVICE, diagnose_run, with_flags
+from chainrule.app.jobs.advising import ADVICE, with_flags
+from chainrule.app.jobs.diagnosing import diagnose_run
+from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.runs import open_run
 from chainrule.data import builtin
 from chainrule.look.diagnosis.finding import Finding, Findings
+from chainrule.look.diagnosis.registry import Rule
 from chainrule.look.diagnosis.rules import ALL
 
 TOO_FAST = ("--learning-rate", "3", "--optimizer", "sgd", "--schedule", "constant", "--epochs", "15")
@@ -128,17 +134,46 @@ def test_a_saved_run_is_the_run_that_was(fast: Path) -> None:
     assert len(kept.history) == 15
 
 
-def test_advice_as_a_flag_is_given_for_rules_that_exist() -> None:
-    assert ADVICE.keys() <= {rule.name for rule in ALL}
+PYTHON = re.compile(r"nn\.|cr\.|np\.|fit\(|optim|Adam|X\[|y\[|\w=\S|init=|\bclip_")
+
+
+def network(activation: str, hidden: int) -> nn.Sequential:
+    layers = [nn.Dense(8, 8, activation=activation) for _ in range(hidden)]
+    return nn.Sequential(*layers, nn.Dense(8, 3))
+
+
+NETWORKS = [network(activation, hidden) for activation in ("relu", "tanh") for hidden in (1, 3)]
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.name)
+def test_advice_of_every_rule_is_flags_and_not_python(rule: Rule) -> None:
+    for net in NETWORKS:
+        for evidence in ({}, {"learning rate": 0.5, "batch size": 2}, {"suggested": 1e-2}, {"classes": 10, "units": 1}):
+            found = Finding(rule.name, "warning", "here, line 3 of a.csv", "", evidence, "X = nn.Dense(3, 4)", "after")
+            (told,) = with_flags(Findings([found]), net)
+            assert told.advice
+            assert not PYTHON.search(told.advice.replace("--optimizer adamw", "")), told.advice
+    assert ADVICE.keys() == {rule.name for rule in ALL}
+
+
+def test_flags_that_the_advice_names_exist() -> None:
+    known = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Flags)}
     for rule, advise in ADVICE.items():
-        for evidence in ({}, {"learning rate": 0.5, "batch size": 2}):
-            assert advise(Finding(rule, "warning", "here", "What was found.", evidence, "Do this.", "after"))
+        for net in NETWORKS:
+            advice = advise(Finding(rule, "warning", "here", "", {}, "", "after"), net)
+            assert set(re.findall(r"--[a-z-]+", advice)) <= known, advice
 
 
-def test_the_activation_that_the_run_has_is_not_advised() -> None:
-    shrinking = Findings([Finding("activations-shrink", "warning", "2", "", {}, "", "during")])
-    assert [finding.advice for finding in with_flags(shrinking, "relu")] == ["fewer layers with --hidden"]
-    assert with_flags(shrinking, "tanh")[0].advice == "--activation relu, or fewer layers with --hidden"
+def test_advice_fits_the_network() -> None:
+    for rule in ("vanishing-gradients", "activations-shrink"):
+        found = Findings([Finding(rule, "warning", "0.weight", "", {}, "", "after")])
+        advice = [with_flags(found, net)[0].advice for net in NETWORKS]
+        assert advice == [
+            "--learning-rate ten times smaller",
+            "fewer layers, such as --hidden 8,8",
+            "--activation relu",
+            "--activation relu, or fewer layers, such as --hidden 8,8",
+        ]
 
 
 def test_the_page_of_a_healthy_run_has_a_title(chainrule, good: Path, tmp_path: Path) -> None:
@@ -151,7 +186,7 @@ def test_the_page_of_a_healthy_run_has_a_title(chainrule, good: Path, tmp_path: 
 def test_a_layer_too_narrow_for_the_classes_gets_more_units_and_a_network_too_large_fewer() -> None:
     narrow = Finding("network-size", "warning", "0", "", {"units": 1, "classes": 10}, "nn.Dense(64, 20)", "before")
     large = Finding("network-size", "hint", "the network", "", {"parameters": 9000, "rows": 3}, "fewer units", "before")
-    advice = [finding.advice for finding in with_flags(Findings([narrow, large]))]
+    advice = [finding.advice for finding in with_flags(Findings([narrow, large]), NETWORKS[0])]
     assert advice == [
         "--hidden with more units, such as --hidden 20",
         "--hidden with fewer units, such as --hidden 16, or --dropout 0.3",
@@ -167,6 +202,57 @@ def test_a_rate_far_too_high_is_the_cause_and_nobody_advises_a_larger_one(tmp_pa
     assert [finding.rule for finding in findings.causes] == ["learning-rate-too-high"]
     assert not any("larger" in finding.advice for finding in findings), str(findings)
     assert not any("weight_decay=" in finding.advice for finding in findings), str(findings)
+    assert not any("--activation relu" in finding.advice for finding in findings), str(findings)
+
+
+def changed_cell(name: str, line: int, column: int, cell: str) -> str:
+    """A built-in set as CSV in which one cell holds something else; the header is line 1."""
+    X, y, names = builtin.load(name)
+    rows = [[*names, "answer"], *([*map(str, row), str(answer)] for row, answer in zip(X, y, strict=True))]
+    rows[line - 1][column] = cell
+    return "\n".join(map(",".join, rows)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "where"),
+    [("wine", 3, 'column "alcalinity_of_ash", line 21 of wild.csv'), ("diabetes", -1, "y, line 21 of wild.csv")],
+)
+def test_one_wild_cell_is_the_cause_with_line_column_and_value(
+    name: str, column: int, where: str, chainrule, tmp_path: Path
+) -> None:
+    (tmp_path / "wild.csv").write_text(changed_cell(name, 21, column, "99999"))
+    task = "regression" if column == -1 else "multiclass"
+    flags = ["--target", "answer", "--task", task, "--epochs", "5", "--quiet", "--output", "run"]
+    assert chainrule("train", "wild.csv", *flags).status == 0
+    for data in ((), ("wild.csv",)):
+        cause = json.loads(chainrule("diagnose", "run", *data, "--json").out)["findings"][0]
+        assert (cause["rule"].partition("-")[0], cause["where"]) == ("extreme", where)
+        assert cause["evidence"]["value"] == pytest.approx(99999, rel=1e-3)
+        assert "line 21 of wild.csv" in cause["advice"]
+
+
+def test_six_rows_are_said_to_be_few(chainrule, tmp_path: Path) -> None:
+    lines = changed_cell("iris", 1, -1, "species").splitlines()
+    (tmp_path / "six.csv").write_text("\n".join([lines[0], *lines[1:3], *lines[60:62], *lines[120:122]]) + "\n")
+    flags = ["--target", "species", "--task", "multiclass", "--output", "run"]
+    shown = chainrule("train", "six.csv", *flags).out
+    assert "warning: too-few-rows" in shown
+    assert "diverging-loss" not in shown  # of a loss near 0
+
+
+def test_what_was_found_stands_in_run_json(chainrule, fast: Path, good: Path) -> None:
+    found = json.loads((fast / "run.json").read_text())["findings"]
+    asked = json.loads(chainrule("diagnose", fast, "--json").out)["findings"]
+    assert found == [{name: each[name] for name in each if name != "page"} for each in asked]
+    assert json.loads((good / "run.json").read_text())["findings"] == []
+
+
+def test_a_run_that_breaks_down_names_the_cause(chainrule) -> None:
+    ran = chainrule("train", "diabetes", "--optimizer", "sgd", "--learning-rate", "1e30", "--quiet")
+    assert ran.status == 2
+    assert ran.err.count("\n") == 1
+    assert "The diagnosis names learning-rate-too-high: With the learning rate 1e+30" in ran.err
+    assert "Try --learning-rate 0." in ran.err
 
 
 def test_copies_of_rows_in_a_file_are_found(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.lesson import prepare
 from chainrule.app.jobs.source import open_source
 from chainrule.data import builtin
+from chainrule.look.diagnosis.finding import Findings
 from chainrule.train.history import History
 
 COMMAND = [sys.executable, "-W", "error", "-c", "import sys; from chainrule.app.cli.main import run; sys.exit(run())"]
@@ -440,7 +441,7 @@ def test_a_breakdown_of_unknown_cause_has_advice_too(was_repaired: bool, tmp_pat
     flags = Flags("diabetes")
     lesson = prepare(open_source("diabetes"), flags)
     before = cr.NonFiniteError("the loss became nan in epoch 1, step 2, so training stopped there; it was.", None, 2, 1)
-    after = in_words_of_flags(before, lesson, decide(flags, lesson), tmp_path, was_repaired=was_repaired)
+    after = in_words_of_flags(before, lesson, decide(flags, lesson), tmp_path, Findings(), was_repaired=was_repaired)
     assert f"so training stopped there and the best network so far is in {tmp_path}. Try a smaller" in str(after)
     assert ("--repair" in str(after)) != was_repaired
     assert (after.step, after.epoch) == (2, 1)

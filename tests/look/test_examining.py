@@ -85,11 +85,13 @@ def test_of_large_data_a_sample_is_read_that_is_the_same_every_time(tmp_path: Pa
     stored = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (50_000, 3))
     stored[:] = np.arange(50_000)[:, None]
     rows = Rows((stored, np.arange(50_000)), np.arange(0, 50_000, 2))
-    some, same = sampled(rows), sampled(rows)
+    places = sampled(rows)
+    some = rows.take(places)
     assert len(some[0]) == len(np.unique(some[1])) == MOST_ROWS
     assert not (some[1] % 2).any()
     np.testing.assert_array_equal(some[0][:, 0], some[1])
-    np.testing.assert_array_equal(some[1], same[1])
+    np.testing.assert_array_equal(rows.numbers(places), some[1])
+    np.testing.assert_array_equal(sampled(rows), places)
 
 
 def test_a_sample_does_not_hide_how_many_rows_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +99,7 @@ def test_a_sample_does_not_hide_how_many_rows_there_are(monkeypatch: pytest.Monk
     net = nn.Sequential(nn.Dense(6, 3000), nn.ReLU(), nn.Dense(3000, 3))
     settings = {"progress": False, "diagnose": True, "epochs": 1}
     assert "network-size" in learn(net, (X[:20], Y[:20]), **settings).findings.rules
-    monkeypatch.setattr("chainrule.look.examining.sampled", lambda rows, most: rows.take(slice(0, 20)))
+    monkeypatch.setattr("chainrule.look.examining.sampled", lambda rows, most: np.arange(20))
     assert "network-size" not in learn(net, **settings).findings.rules
 
 
@@ -173,3 +175,77 @@ def test_labels_that_were_shuffled_are_found_after_a_run_of_normal_length() -> N
     order = np.random.default_rng(3).permutation(len(Y))
     history = learn(healthy(), (X, Y[order]), epochs=int(PROBING / SHARE / len(Y)) + 1, progress=False, diagnose=True)
     assert "labels-look-shuffled" in history.findings.rules
+
+
+# --- Runs of which there is less to look at ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_list", [True, False], ids=["list", "generator"])
+def test_of_batches_the_first_rows_are_looked_at(is_list: bool) -> None:
+    batches = [(X[start : start + 30], Y[start : start + 30]) for start in range(0, 240, 30)]
+    given, epochs = (batches, 8) if is_list else ((batch for batch in batches), 1)
+    history = learn(faulty(), given, epochs=epochs, progress=False, diagnose=True)
+    assert history.findings.rules[0] == "probabilities-before-logits"
+    assert learn(faulty(), batches, progress=False).findings is None
+
+
+def test_batches_that_reuse_one_buffer_are_kept_as_they_came() -> None:
+    class Reusing:
+        def __iter__(self):
+            x, y = np.empty((30, 6), np.float32), np.empty(30, np.int64)
+            for start in range(0, 240, 30):
+                x[:], y[:] = X[start : start + 30], Y[start : start + 30]
+                yield x, y
+
+    history = learn(healthy(), Reusing(), progress=False, diagnose=True)
+    assert "labels-look-shuffled" not in history.findings.rules
+    assert not history.findings.of("error")
+
+
+def test_batches_of_other_widths_are_left_out() -> None:
+    batches = [
+        (np.ones((30, 4, 6), np.float32), np.ones((30, 4, 1))),
+        (np.ones((30, 7, 6), np.float32), np.ones((30, 7, 1))),
+    ]
+    net = nn.Sequential(nn.Dense(6, 1))
+    history = cr.fit(net, batches, loss="mean_squared_error", epochs=2, progress=False, diagnose=True)
+    assert "constant-target" in history.findings.rules
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_run_that_breaks_down_has_its_history_and_the_cause_in_the_error(
+    is_compiled: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = X.copy()
+    wild[7, 2] = 1e25
+    settings = {"loss": "mean_squared_error", "optimizer": cr.optim.SGD(0.1), "compile": is_compiled}
+    net = nn.Sequential(nn.Dense(6, 8), nn.Dense(8, 1))
+    with pytest.raises(cr.NonFiniteError) as raised:
+        cr.fit(net, (wild, X[:, :1]), **settings)
+    history = raised.value.history
+    assert history.stopped == "failed"
+    assert history.findings.rules[:2] == ["extreme-inputs", "loss-not-finite"]
+    assert history.findings[0].where == "column 2 of X, row 7"
+    assert "extreme-inputs" in capsys.readouterr().err
+    with pytest.raises(cr.NonFiniteError) as raised:
+        cr.fit(net, (wild, X[:, :1]), progress=False, **settings)
+    assert raised.value.history.findings is None
+
+
+def test_missing_numbers_in_a_batch_are_the_cause_of_its_nan() -> None:
+    wild = X.copy()
+    wild[40, 3] = np.nan
+    batches = [(wild[start : start + 30], Y[start : start + 30]) for start in range(0, 240, 30)]
+    with pytest.raises(cr.NonFiniteError) as raised:
+        learn(healthy(), batches, progress=False, diagnose=True)
+    assert raised.value.history.findings.rules[0] == "data-not-finite"
+    assert "row 40" in raised.value.history.findings[0].where
+
+
+def test_a_single_number_is_found_in_more_rows_than_a_sample_holds_by_the_row_that_the_user_knows() -> None:
+    wide = np.tile(X, (50, 1))
+    y = np.tile(Y, 50)
+    wide[11_003, 4] = 4e3
+    history = learn(healthy(), (wide, y), epochs=1, validation=0.2, progress=False, diagnose=True)
+    (found,) = [finding for finding in history.findings if finding.rule == "extreme-inputs"]
+    assert found.where.startswith("column 4 of X, row 11003")

@@ -134,13 +134,6 @@ def test_a_layer_behind_stop_gradient_stays_as_with_detach_in_pytorch(iris: Data
     np.testing.assert_allclose(net.last.weight, expected["last.weight"], rtol=2e-5, atol=1e-7)
 
 
-def test_batches_cannot_be_diagnosed_and_that_is_said(iris: Data) -> None:
-    X, y = iris
-    with pytest.raises(cr.ArgumentError, match="diagnose=True needs arrays"):
-        fit(classifier(), [(X, y)], loss="cross_entropy", diagnose=True, progress=False)
-    assert fit(classifier(), [(X, y)], loss="cross_entropy", epochs=1, progress=False).findings is None
-
-
 def test_iris_is_learned_and_measured(iris: Data) -> None:
     net = classifier()
     history = fit(

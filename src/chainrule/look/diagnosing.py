@@ -139,7 +139,8 @@ def findings_of(case: Case, most: float = math.inf) -> Findings:
     found = [finding for rule in ALL if rule.cost <= most for finding in rule.findings(case)]
     if case.failure is not None and not any(finding.severity == "error" for finding in found):
         raise case.failure
-    return Findings(ordered(found, ALL))
+    has_run = case.history is not None and (len(case.history) > 0 or case.history.stopped == "failed")
+    return Findings(ordered(found, ALL), has_run=has_run)
 
 
 def data_of(who: str, name: str, data: Any) -> tuple[Array, ...]:

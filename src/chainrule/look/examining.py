@@ -28,7 +28,7 @@ def examine_in_passing(run: FinishedRun) -> Findings:
 
     The costs are declared and not measured, so that the same run always gives the same findings.
     """
-    return examine(run, SHARE * len(run.rows) * len(run.history), FEWER_ROWS)
+    return examine(run, SHARE * (run.total or len(run.rows)) * len(run.history), FEWER_ROWS)
 
 
 def examine(run: FinishedRun, most: float = math.inf, rows: int = MOST_ROWS) -> Findings:
@@ -37,31 +37,37 @@ def examine(run: FinishedRun, most: float = math.inf, rows: int = MOST_ROWS) -> 
     They see up to `rows` rows. Where `most` is too little to try out learning rates aside, these are judged by how the
     run went.
     """
+    held = run.validation
+    places, held_places = sampled(run.rows, rows), sampled(held, rows)
     case = Case(
         run.net,
-        sampled(run.rows, rows),
+        run.rows.take(places),
         run.loss,
-        validation=None if run.validation is None else sampled(run.validation, rows),
+        validation=None if held is None else held.take(held_places),
         histories=(run.history,),
         optimizer=_at_the_rate_of_the_run(run) if most >= TRYING else None,
         batch_size=run.batch_size,
         feature_names=run.feature_names,
-        rows=len(run.rows),
-        every_row=None if run.validation is None else (run.rows, run.validation),
+        rows=run.total or len(run.rows),
+        numbers=(run.rows.numbers(places), places if held is None else held.numbers(held_places)),
+        names=run.row_names,
+        as_written=run.as_written,
+        every_row=(run.rows, held),
     )
     return findings_of(case, most)
 
 
-def sampled(rows: Rows, most: int = MOST_ROWS) -> tuple[Array, ...]:
-    """All rows in their order, or so many of them drawn at random, the same every time."""
-    if len(rows) <= most:
-        return rows.take(slice(None))
-    return rows.take(np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False)))
+def sampled(rows: Rows | None, most: int = MOST_ROWS) -> Array:
+    """The places of all rows in their order, or of so many of them drawn at random, the same every time."""
+    total = 0 if rows is None else len(rows)
+    if total <= most:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(0).choice(total, most, replace=False))
 
 
 def _at_the_rate_of_the_run(run: FinishedRun) -> Optimizer | None:
     """The optimizer, unless its schedule has moved on: the rate at which it ends says nothing about the run."""
-    if run.optimizer is None:
-        return None
-    began = run.history.epochs[0].get("learning_rate", math.nan) if run.history.epochs else math.nan
+    if run.optimizer is None or not run.history.epochs:
+        return run.optimizer
+    began = run.history.epochs[0].get("learning_rate", math.nan)
     return run.optimizer if run.optimizer.current_learning_rate() == began else None

@@ -16,6 +16,8 @@ from chainrule.nn.optimizers import Optimizer
 from chainrule.train.history import Findings, History
 from chainrule.train.inputs import Rows
 
+RowName = Callable[[int], str]
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
@@ -31,6 +33,12 @@ class FinishedRun:
         Rows in a step; None for what the history tells.
     feature_names
         How the columns of the inputs are called, where that is known.
+    total
+        How many rows it learned from in an epoch, where `rows` are but the first of them.
+    row_names
+        What rows of training and of validation are called; None: "row 3" of the arrays.
+    as_written
+        What stands in the user's file for a number of an input column (None: of the targets).
     """
 
     net: Module
@@ -41,6 +49,9 @@ class FinishedRun:
     validation: Rows | None
     batch_size: int | None
     feature_names: tuple[str, ...] = ()
+    row_names: tuple[RowName, RowName] | None = None
+    total: int | None = None
+    as_written: Callable[[int | None, float], float] | None = None
 
 
 class Examiner(Protocol):

@@ -21,7 +21,7 @@ import numpy as np
 from chainrule.engine import random
 from chainrule.engine.context import no_grad
 from chainrule.engine.tensor import Tensor, asarray
-from chainrule.errors import ArgumentError, DataError, ShapeError
+from chainrule.errors import ArgumentError, DataError, NonFiniteError, ShapeError
 from chainrule.nn.losses import Loss, LossFunction, get_loss
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer, get_optimizer
@@ -39,6 +39,7 @@ from chainrule.train.trainer import Callback as Callback
 from chainrule.train.trainer import Trainer as Trainer
 
 Array = np.ndarray[Any, Any]
+KEPT = 1000  # rows of an iterable of batches that a diagnosis looks at
 
 
 def fit(
@@ -102,10 +103,10 @@ def fit(
         What to do with a step that makes a loss, a gradient or a parameter infinite or NaN: `"raise"`, the default,
         stops; `"skip"` goes on as if its batch had not been there, and notes it in `history.skipped`.
     diagnose
-        Whether to look for faults when the run is over (`cr.look.diagnose` on up to 1,000 rows, and after short runs
-        without costly rules): all of them are then in `history.findings`, and errors and warnings are said in two
-        lines each where progress is shown. It changes nothing and takes a fraction of a second. By default where
-        progress is shown; not with iterables of batches, where True is an error. Where it was not asked,
+        Whether to look for faults when the run is over (`cr.look.diagnose` on up to 1,000 rows, of an iterable of
+        batches on the first ones, and after short runs without costly rules): all of them are then in
+        `history.findings`, and errors and warnings are said in two lines each where progress is shown. It changes
+        nothing and takes a fraction of a second. By default where progress is shown. Where it was not asked,
         `history.findings` is None.
 
     Returns
@@ -119,8 +120,8 @@ def fit(
         If the data or an argument do not fit, before the first step.
     NonFiniteError
         If a loss, a gradient or a parameter becomes infinite or NaN; the network is then as it was before that step.
-        It names the op, the layer, the phase and the example with which it began. With `on_nan="skip"` only after 20
-        such steps in a row.
+        It names the op, the layer, the phase and the example with which it began; its `history` has the epochs before,
+        and the findings. With `on_nan="skip"` only after 20 such steps in a row.
 
     Examples
     --------
@@ -137,11 +138,12 @@ def fit(
     if not net.parameters():
         raise ArgumentError(f"{type(net).__name__} has no parameters, so there is nothing to learn.")
     chosen, dtype = get_loss(loss), net_dtype(net)
+    wanted = progress if diagnose is None else diagnose
     held_out = rows_of(validation, dtype) if isinstance(validation, tuple | list) else None
     source: BatchSource
     rows = None
     if _are_batches(data):
-        source = _given(data, epochs, validation, sample_weights, diagnose)
+        source = _given(data, epochs, validation, sample_weights, KEPT if wanted else 0)
     else:
         rows = rows_of(data, dtype, sample_weights)
         kept = rows
@@ -167,17 +169,42 @@ def fit(
     if resume is not None and Path(resume).exists():
         load_checkpoint(resume, trainer)
     with _interruptible(trainer):
-        trainer.run()
-        _examine(trainer, chosen, batch_size, wanted=progress if diagnose is None else diagnose, aloud=progress)
+        _run(trainer, chosen, batch_size, wanted=wanted, aloud=progress)
     return trainer.history
+
+
+def _run(trainer: Trainer, loss: Loss, batch_size: int, *, wanted: bool, aloud: bool) -> None:
+    """The run and, if that is wanted, its examination, also where numbers became infinite or NaN."""
+    history = trainer.history
+    if wanted and not history.epochs:
+        history.began = {name: _size(parameter.value) for name, parameter in trainer.net.named_parameters()}
+    try:
+        trainer.run()
+    except NonFiniteError as error:
+        error.history = history
+        _examine(trainer, loss, batch_size, wanted=wanted, aloud=aloud)
+        raise
+    _examine(trainer, loss, batch_size, wanted=wanted, aloud=aloud)
+
+
+def _size(array: Array) -> float:
+    """The root mean square."""
+    return float(np.sqrt(np.square(array, dtype=np.float64).mean())) if array.size else 0.0
 
 
 def _examine(trainer: Trainer, loss: Loss, batch_size: int, *, wanted: bool, aloud: bool) -> None:
     """Note in the history what is wrong with a run. A trained network is never lost to an examination that fails."""
     history, source = trainer.history, trainer.source
-    if not wanted or not isinstance(source, ShuffledRows):
-        return  # batches from an iterable are gone, or cost what they cost to make
-    run = FinishedRun(trainer.net, loss, trainer.optimizer, history, source.rows, trainer.validation, batch_size)
+    if not wanted:
+        return
+    if isinstance(source, ShuffledRows):
+        rows, total = source.rows, len(source.rows)
+    elif isinstance(source, GivenBatches) and source.kept:
+        rows, batch_size = source.first_rows(), len(source.kept[0][0])
+        total = max(len(rows), trainer.rows_seen // max(1, trainer.epoch))
+    else:
+        return
+    run = FinishedRun(trainer.net, loss, trainer.optimizer, history, rows, trainer.validation, batch_size, total=total)
     try:
         history.findings = door.examine(run)
     except Exception as error:
@@ -203,19 +230,14 @@ def _are_batches(data: Any) -> bool:
     return not isinstance(data, tuple)
 
 
-def _given(data: Any, epochs: int, validation: Any, sample_weights: Any, diagnose: bool | None) -> GivenBatches:
+def _given(data: Any, epochs: int, validation: Any, sample_weights: Any, keep: int) -> GivenBatches:
     if not isinstance(data, Iterable) or isinstance(data, str | bytes | dict | np.ndarray | Tensor):
         raise DataError(f"data must be (X, y), (X, y, weights) or an iterable of batches, not {type(data).__name__}.")
     if sample_weights is not None:
         raise ArgumentError("sample_weights goes with arrays; with batches, give each batch as (x, y, weights).")
     if validation is not None and not isinstance(validation, tuple | list):
         raise ArgumentError("a fraction for validation needs arrays; with batches give a set: validation=(X, y).")
-    if diagnose:
-        raise ArgumentError(
-            "diagnose=True needs arrays, which can be looked at again when the run is over; with batches leave it "
-            "out, and ask cr.look.diagnose(net, (X, y), loss=..., history=history) about some rows afterwards."
-        )
-    return GivenBatches(data, epochs)
+    return GivenBatches(data, epochs, keep)
 
 
 def _watchers(callbacks: Sequence[Callback], patience: int | None, progress: bool) -> list[Callback]:

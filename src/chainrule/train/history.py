@@ -59,11 +59,14 @@ class History:
         What `cr.look.Watch` saw of every layer.
     skipped
         The steps that `fit(..., on_nan="skip")` left out.
+    began
+        The root mean square of each parameter before the first step, by its name, where `fit` was to diagnose the run;
+        not saved.
     recording
         What `cr.look.Record` kept of the run; not saved.
     findings
         What the diagnosis at the end found, a `cr.look.Findings`: empty where all is well, None where it was not
-        asked, as with `progress=False` unless `diagnose=True`, and with iterables of batches. Not saved.
+        asked, as with `progress=False` unless `diagnose=True`. Not saved; `chainrule train` writes it into run.json.
 
     Examples
     --------
@@ -76,6 +79,7 @@ class History:
     stopped: str = ""
     watched: Watched = field(default_factory=Watched)
     skipped: list[Skipped] = field(default_factory=list)
+    began: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
     recording: Recording | None = field(default=None, repr=False, compare=False)
     findings: Any = field(default=None, repr=False, compare=False)
 

@@ -46,6 +46,10 @@ class Rows:
         numbers = places if self.chosen is None else self.chosen[places]
         return tuple(np.asarray(array[numbers]) for array in self.arrays)
 
+    def numbers(self, places: Array) -> Array:
+        """As which rows of the arrays the rows at `places` stand."""
+        return places if self.chosen is None else np.asarray(self.chosen[places])
+
     def in_order(self, batch_size: int) -> Iterator[tuple[Array, ...]]:
         """All rows from first to last, `batch_size` at a time."""
         for start in range(0, len(self), batch_size):
@@ -68,19 +72,23 @@ class ShuffledRows:
     def numbers(self, epoch: int, skip: int = 0) -> Iterator[Array]:
         """The same batches as numbers of rows of `rows.arrays`."""
         for (numbers,) in itertools.islice(self._numbers.epoch(epoch), skip, None):
-            yield numbers if self.rows.chosen is None else self.rows.chosen[numbers]
+            yield self.rows.numbers(numbers)
 
 
 class GivenBatches:
-    """A source that walks over an iterable of batches once an epoch."""
+    """A source that walks over an iterable of batches once an epoch.
 
-    def __init__(self, data: Iterable[Any], epochs: int) -> None:
+    It keeps the first `keep` rows in `kept`, as copies: batches may be gone, or cost what they cost to make.
+    """
+
+    def __init__(self, data: Iterable[Any], epochs: int, keep: int = 0) -> None:
         if isinstance(data, Iterator) and epochs > 1:
             raise DataError(
                 f"an iterator or generator can be walked only once, but epochs is {epochs}; give a list of batches, "
                 "or an object whose __iter__ begins anew."
             )
-        self._data = data
+        self._data, self._keep = data, keep
+        self.kept: list[tuple[Array, ...]] = []
         self.batches = len(data) if isinstance(data, Sized) else 0
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[Array, ...]]:
@@ -91,7 +99,15 @@ class GivenBatches:
             arrays = tuple(_as_array(name, part) for name, part in zip(("x", "y", "weights"), batch, strict=False))
             if len({len(array) for array in arrays}) > 1:
                 raise DataError(f"batch {number} has parts of different lengths: {[len(array) for array in arrays]}.")
+            if epoch == 0 and sum(len(x) for x, *_ in self.kept) < self._keep:
+                self.kept.append(tuple(array.copy() for array in arrays))
             yield arrays
+
+    def first_rows(self) -> Rows:
+        """The rows that were kept, of batches that look as the first one does."""
+        like = [tuple(array.shape[1:] for array in batch) for batch in self.kept]
+        alike = [batch for batch, shapes in zip(self.kept, like, strict=True) if shapes == like[0]]
+        return Rows(tuple(np.concatenate(parts) for parts in zip(*alike, strict=True)))
 
 
 def rows_of(data: Any, dtype: DType, sample_weights: Any = None) -> Rows:

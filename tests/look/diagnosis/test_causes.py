@@ -7,10 +7,11 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.look.diagnosis.extremes import extremes
 from chainrule.look.diagnosis.repeats import by_chance, row_keys
 from chainrule.nn.optimizers import Optimizer
 from chainrule.train.inputs import Rows
-from look.faults.problems import Array, problem
+from look.faults.problems import Array, Problem, problem
 
 DIGITS, WINE, CANCER = problem("digits"), problem("wine"), problem("breast-cancer")
 
@@ -149,3 +150,95 @@ def test_a_run_that_stood_still_at_a_tiny_rate_is_too_slow() -> None:
     )
     findings = cr.look.diagnose(net, (DIGITS.X, DIGITS.y), loss="cross_entropy", history=history)
     assert findings.rules[0] == "learning-rate-too-low", str(findings)
+
+
+# --- Single values, few rows, small first weights ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e5, -400.0])
+@pytest.mark.parametrize("p", [WINE, DIGITS, CANCER], ids=lambda p: p.name)
+def test_one_wild_input_is_the_cause_with_its_row_column_and_value(p: Problem, value: float) -> None:
+    for column in (2, 5):
+        X = p.X.copy()
+        X[9, column] = value
+        findings = cr.look.diagnose(network(p.features, p.outputs, 16), (X, p.y), loss=p.loss)
+        assert findings.causes[0].rule == "extreme-inputs", str(findings)
+        assert findings[0].where == f"column {column} of X, row 9"
+        assert findings[0].evidence["value"] == value
+        assert "np.delete(X, 9, axis=0)" in findings[0].advice
+        scaled_by_it = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-6)
+        again = cr.look.diagnose(network(p.features, p.outputs, 16), (scaled_by_it, p.y), loss=p.loss)
+        assert again.rules[0] == "extreme-inputs", str(again)
+
+
+def test_one_wild_target_is_the_cause_before_and_after_a_run() -> None:
+    p = problem("diabetes")
+    y = p.y.reshape(-1, 1).copy()
+    y[7] = 1e5
+    net = network(10, 1, 16)
+    findings = cr.look.diagnose(net, (p.X, y), loss="mean_squared_error")
+    assert [finding.rule for finding in findings.causes] == ["extreme-targets"], str(findings)
+    assert findings[0].where == "y, row 7"
+    findings = after(net, (p.X, y), cr.optim.Adam(1e-2), loss="mean_squared_error")
+    assert [finding.rule for finding in findings.causes] == ["extreme-targets"], str(findings)
+
+
+@pytest.mark.parametrize("draw", ["lognormal", "standard_cauchy", "exponential"])
+def test_a_heavy_tail_has_no_single_wild_numbers(draw: str) -> None:
+    """Of 40 columns of 2,000 rows hardly any, although their largest numbers lie hundreds of deviations away."""
+    X = getattr(np.random.default_rng(0), draw)(size=(2000, 40))
+    assert len(extremes(Rows((X, X[:, 0])), 0)) <= 8 * (draw == "standard_cauchy")
+
+
+def test_rare_marks_and_codes_are_no_wild_numbers() -> None:
+    marks = np.random.default_rng(1).random((5000, 30)) < 0.001
+    marks = (marks - marks.mean(axis=0)) / marks.std(axis=0)
+    X = np.column_stack([marks, np.random.default_rng(2).normal(size=(5000, 3))])
+    assert not extremes(Rows((X, X[:, 0])), 0)
+
+
+@pytest.mark.parametrize(("rows", "severity"), [(6, "warning"), (24, "warning"), (40, "hint"), (50, "")])
+def test_few_rows_are_said_to_be_few(rows: int, severity: str) -> None:
+    findings = cr.look.diagnose(network(13, 3, 16), (WINE.X[:rows], WINE.y[:rows]), loss="cross_entropy")
+    found = [finding.severity for finding in findings if finding.rule == "too-few-rows"]
+    assert found == [severity] * bool(severity)
+
+
+def test_a_truth_table_has_all_the_rows_there_can_be() -> None:
+    X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    y = np.array([[0], [1], [1], [0]], np.float32)
+    assert "too-few-rows" not in cr.look.diagnose(network(2, 1, 8), (X, y), loss="binary_cross_entropy").rules
+    assert "too-few-rows" in cr.look.diagnose(network(2, 1, 8), (X[:3], y[:3]), loss="binary_cross_entropy").rules
+
+
+@pytest.mark.parametrize("rate", [1e-3, 3e-3])
+def test_small_first_weights_are_the_cause_although_adam_made_them_larger(rate: float) -> None:
+    net, numbers = network(64, 10, *(32,) * 10, act=nn.Tanh), np.random.default_rng(0)
+    for parameter in net.parameters():
+        if parameter.ndim == 2:
+            parameter.assign(0.03 * numbers.standard_normal(parameter.shape).astype(np.float32))
+    findings = after(net, (DIGITS.X, DIGITS.y), cr.optim.Adam(rate), epochs=15)
+    assert [finding.rule for finding in findings.causes][:1] == ["activations-shrink"], str(findings)
+    assert findings[0].evidence["weight deviation"] == pytest.approx(0.03, rel=0.1)
+
+
+def test_class_numbers_as_floats_are_an_error_for_cross_entropy_which_refuses_them() -> None:
+    data = (WINE.X, WINE.y.astype(np.float32))
+    findings = cr.look.diagnose(network(13, 3, 16), data, loss="cross_entropy")
+    assert (findings.rules[0], findings[0].severity, findings[0].advice) == (
+        "label-wrong-kind", "error", "y = y.astype(int)",
+    )  # fmt: skip
+    with pytest.raises(cr.DTypeError, match="astype"):
+        cr.fit(network(13, 3, 16), data, loss="cross_entropy", progress=False)
+
+
+def test_a_network_of_relu_is_not_advised_to_take_relu() -> None:
+    for act, advised in ((nn.ReLU, False), (nn.Sigmoid, True)):
+        net = network(64, 10, *(32,) * 8, act=act)
+        for parameter in net.parameters():
+            if parameter.ndim == 2:
+                parameter.assign(0.05 * parameter.value)
+        found = cr.look.diagnose(net, (DIGITS.X, DIGITS.y), loss="cross_entropy")
+        faded = [finding for finding in found if finding.rule in ("activations-shrink", "vanishing-gradients")]
+        assert faded
+        assert all(("ReLU in place of sigmoid" in finding.advice) == advised for finding in faded), str(found)

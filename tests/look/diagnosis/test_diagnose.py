@@ -57,7 +57,12 @@ def test_a_refusal_that_no_rule_explains_is_raised() -> None:
 def test_a_healthy_network_prints_one_line() -> None:
     findings = cr.look.diagnose(network(), (X, Y), loss="cross_entropy")
     assert not findings
-    assert str(findings) == "Nothing found: data, network and training look healthy."
+    assert str(findings) == "Nothing found in data and network; there is no run to judge."
+    assert findings.__rich__().plain == str(findings)
+    net = network()
+    history = cr.fit(net, (X, Y), loss="cross_entropy", optimizer=cr.optim.Adam(2e-2), epochs=20, progress=False)
+    seen = cr.look.diagnose(net, (X, Y), loss="cross_entropy", history=history)
+    assert str(seen) == "Nothing found: data, network and training look healthy."
     assert repr(findings) == "<Findings: nothing>"
     assert "Nothing found" in findings._repr_html_()
 

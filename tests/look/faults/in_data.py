@@ -6,8 +6,8 @@ import numpy as np
 
 import chainrule as cr
 from chainrule.look.diagnosis.rules import ALL as ALL
-from look.faults.asking import Asked, simply
-from look.faults.problems import Build, Problem, raw
+from look.faults.asking import Asked, simply, trained
+from look.faults.problems import Build, Problem, plain, raw
 
 
 def unscaled(p: Problem, build: Build) -> Asked:
@@ -24,6 +24,48 @@ def one_huge_column(p: Problem, build: Build) -> Asked:
     X = p.X.copy()
     X[:, 1] *= 2000
     return Asked(build(p.features, p.outputs), (X, p.y), p.loss)
+
+
+def one_wild_input(p: Problem, build: Build) -> Asked:
+    X = p.X.copy()
+    X[9, 2] = 1e5
+    return Asked(build(p.features, p.outputs), (X, p.y), p.loss)
+
+
+def scaled_by_a_wild_input(p: Problem, build: Build) -> Asked:
+    """The columns are standardised with the wild number among them, which leaves all others the same."""
+    X = p.X.astype(np.float64)
+    X[9, 2] = -1e6
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    return Asked(build(p.features, p.outputs), (X.astype(np.float32), p.y), p.loss)
+
+
+def marks_of_missing(p: Problem, build: Build) -> Asked:
+    X = p.X.copy()
+    X[::8, 1] = -9999
+    return Asked(build(p.features, p.outputs), (X, p.y), p.loss)
+
+
+def one_wild_target(p: Problem, build: Build) -> Asked:
+    y = p.y.copy()
+    y[7] = 1e5
+    asked = Asked(build(p.features, 1), (p.X, y), p.loss)
+    asked.more["history"] = trained(asked.net, asked.data, p.loss, cr.optim.Adam(1e-3))
+    return asked
+
+
+def few_rows(p: Problem, build: Build) -> Asked:
+    rows = slice(0, 6 if build is plain else 20)
+    return Asked(build(p.features, p.outputs), (p.X[rows], p.y[rows]), p.loss)
+
+
+def sorted_split(p: Problem, build: Build) -> Asked:
+    """Sorted by the target, and the last fifth held out."""
+    order, cut = np.argsort(p.y, kind="stable"), len(p.y) * 4 // 5
+    X, y = p.X[order], p.y[order]
+    asked = Asked(build(p.features, p.outputs), (X[:cut], y[:cut]), p.loss, {"validation": (X[cut:], y[cut:])})
+    asked.more["history"] = trained(asked.net, asked.data, p.loss, cr.optim.Adam(3e-3), 20, asked.more["validation"])
+    return asked
 
 
 def missing_numbers(p: Problem, build: Build) -> Asked:

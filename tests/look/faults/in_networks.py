@@ -54,6 +54,15 @@ def sigmoid_at_the_end(p: Problem, build: Build) -> Asked:
     return Asked(ending(build(p.features, 1), nn.Sigmoid()), (p.X, p.y), p.loss)
 
 
+def layer_norm_at_the_end(p: Problem, build: Build) -> Asked:
+    return Asked(ending(build(p.features, 1), nn.LayerNorm(1)), (p.X, p.y), p.loss)
+
+
+def one_output_for_no_class(p: Problem, build: Build) -> Asked:
+    """Classes numbered from 1, and an output more so that the loss takes them."""
+    return Asked(build(p.features, p.outputs + 1), (p.X, p.y + 1), p.loss)
+
+
 def relu_logits(p: Problem, build: Build) -> Asked:
     return Asked(ending(build(p.features, p.outputs), nn.ReLU()), (p.X, p.y), p.loss)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import chainrule as cr
@@ -69,6 +71,52 @@ def exploding(p: Problem, build: Build) -> Asked:
     net = nn.Sequential(*(nn.Dense(p.features if i == 0 else 24, 24, activation="relu") for i in range(depth)))
     drawn_anew(net, lambda value: 3 * value)
     return Asked(nn.Sequential(net, nn.Dense(24, p.outputs)), (p.X, p.y), p.loss)
+
+
+def began_small(p: Problem, build: Build) -> Asked:
+    """Many layers of tanh whose first weights are small, and Adam, which makes them larger in the end."""
+    depth = 10 if build is plain else 12
+    hidden = [layer for _ in range(depth) for layer in (nn.Dense(32, 32), nn.Tanh())]
+    net = nn.Sequential(nn.Dense(p.features, 32), nn.Tanh(), *hidden, nn.Dense(32, p.outputs))
+    numbers = np.random.default_rng(0)
+    drawn_anew(net, lambda value: 0.03 * numbers.standard_normal(value.shape))
+    return examined(net, p, 15)
+
+
+def began_large(p: Problem, build: Build) -> Asked:
+    """Layers of ReLU whose first weights are drawn with deviation 1."""
+    depth = 8 if build is plain else 10
+    net = nn.Sequential(*(nn.Dense(p.features if i == 0 else 32, 32, activation="relu") for i in range(depth)))
+    net = nn.Sequential(net, nn.Dense(32, p.outputs))
+    numbers = np.random.default_rng(0)
+    drawn_anew(net, lambda value: numbers.standard_normal(value.shape))
+    return examined(net, p, 10)
+
+
+def examined(net: nn.Module, p: Problem, epochs: int) -> Asked:
+    """After a run that `fit` was to diagnose, so that its history tells how large weights began."""
+    optimizer = cr.optim.Adam(1e-3)
+    history = trained(net, (p.X, p.y), p.loss, optimizer, epochs, diagnose=True, on_nan="skip")
+    return Asked(net, (p.X, p.y), p.loss, {"history": history, "optimizer": optimizer})
+
+
+def clipped(p: Problem, build: Build) -> Asked:
+    """Gradients that are cut to nothing."""
+    asked = simply(p, build)
+    optimizer = cr.optim.SGD(0.1, clip_global_norm=1e-6)
+    history = trained(asked.net, asked.data, asked.loss, optimizer)
+    asked.more |= {"history": history, "optimizer": optimizer}
+    return asked
+
+
+def wrong_sign(p: Problem, build: Build) -> Asked:
+    """A loss that is the smaller the worse the answers are."""
+    net = build(p.features, p.outputs)
+
+    def loss(guess: Any, target: Any) -> Any:
+        return -cr.losses.cross_entropy(guess, target)
+
+    return Asked(net, (p.X, p.y), loss, {"history": trained(net, (p.X, p.y), loss, cr.optim.Adam(1e-2), 12)})
 
 
 def jumping(p: Problem, build: Build) -> Asked:

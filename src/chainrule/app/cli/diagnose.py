@@ -10,7 +10,7 @@ from chainrule.app.jobs.diagnosing import Diagnosis, diagnose_run
 from chainrule.app.jobs.outputs import spare_inputs
 from chainrule.app.report.figures import count, plural
 from chainrule.app.report.markup import plain
-from chainrule.look.diagnosis.views import HEALTHY, UNTRAINED, findings_lines, findings_page, page_of
+from chainrule.look.diagnosis.views import findings_lines, findings_page, page_of
 from chainrule.look.explaining.lines import rich_text
 from chainrule.train.storage import write_atomically
 
@@ -40,7 +40,7 @@ def diagnose(
     found = diagnose_run(run, data)
     if html is not None:
         spare_inputs({"--html": html}, data=found.data)  # which the run itself names
-        page = findings_page(found.findings, f"Diagnosis of {run}", _nothing(found))
+        page = findings_page(found.findings, f"Diagnosis of {run}", has_run=found.findings.has_run)
         write_atomically(html, page.encode(errors="replace"))
     if json:
         screen.print_json(document(run, found))
@@ -61,11 +61,7 @@ def show(run: str, found: Diagnosis) -> None:
     looked = f": {plural(found.epochs, 'epoch')}; {name}, {plural(found.rows, 'row')}{held}"
     screen.console().print(Text.assemble((plain(run, 60), "bold"), looked))
     screen.console().print()
-    screen.console().print(rich_text(findings_lines(found.findings, pages=True, nothing=_nothing(found))))
-
-
-def _nothing(found: Diagnosis) -> str:
-    return HEALTHY if found.epochs else UNTRAINED
+    screen.console().print(rich_text(findings_lines(found.findings, pages=True, has_run=found.findings.has_run)))
 
 
 def document(run: str, found: Diagnosis) -> dict[str, object]:

@@ -221,7 +221,7 @@ def _examples(model: Model, known: Labelled, numbers: Sequence[int]) -> tuple[Ex
     for place, row in enumerate(numbers):
         ranked = [] if likely is None else sorted(zip(model.classes, likely[place].tolist(), strict=True), key=_second)
         cells = _cells(model.schema, known, place) if isinstance(model.schema, TableSchema) else ()
-        found.append(Example(row, _where(known, place), cells, wanted[place], said[place], tuple(ranked)))
+        found.append(Example(row, known.row_name(place), cells, wanted[place], said[place], tuple(ranked)))
     return tuple(found)
 
 
@@ -235,14 +235,6 @@ def _words(model: Model, values: Array) -> list[str]:
         return [f"{number:.6g}" for number in model.schema.restore(values).reshape(-1).tolist()]
     chosen = values if values.ndim == 1 else values.argmax(axis=1)
     return [model.classes[int(number)] for number in chosen]
-
-
-def _where(known: Labelled, place: int) -> str:
-    if known.files:
-        return known.files[place]
-    if known.place is None or known.place.lines is None or known.place.counts != "line":
-        return ""
-    return f"line {int(known.place.lines[place])} of {known.place.source}"
 
 
 def _cells(schema: TableSchema, known: Labelled, place: int) -> tuple[Cell, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.app.jobs import judge
+from chainrule.app.jobs.advising import with_flags
 from chainrule.app.jobs.answers import scored
 from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
-from chainrule.app.jobs.diagnosing import with_flags
 from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.lesson import Lesson
 from chainrule.app.jobs.outcome import Repaired
@@ -91,7 +91,7 @@ class Run:
         optimizer = optimizer_for(choices, len(lesson.training))
         before = diagnose(build(choices, lesson), data, **about)
         after = diagnose(run.net, data, history=run.history, optimizer=optimizer, **about)
-        found = with_flags(together(before, after), choices.activation)
+        found = with_flags(together(before, after), run.net)
         if run.failure is not None and not found.of("error") and not found.of("warning"):
             raise run.failure
         return found

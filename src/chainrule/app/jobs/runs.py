@@ -1,8 +1,8 @@
 """The folder of a run: where it is, what lies in it, and the model file that holds all that prediction needs.
 
 model.safetensors has the parameters, the architecture, the fitted schema and how outputs are read; history.jsonl a row
-for each epoch; run.json the flags; report.html the report. Each is written aside and renamed, so that none is
-ever half there.
+for each epoch; run.json the flags and what the diagnosis found; report.html the report. Each is written aside and
+renamed, so that none is ever half there.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from chainrule.data.schema import TableSchema
 from chainrule.data.stored import checked
 from chainrule.errors import ArgumentError, DataError, FileFormatError
 from chainrule.interop.files import read_model, save
+from chainrule.look.diagnosis.finding import Findings
 from chainrule.nn.module import Module
 from chainrule.train.history import History
 from chainrule.train.storage import write_atomically
@@ -125,8 +126,10 @@ def save_model(folder: Path, net: Module, schema: TableSchema | ImageSchema, ans
     save(net, folder / MODEL, {"schema": schema.to_json(), "loss": answers.loss})
 
 
-def save_run(folder: Path, flags: Flags, history: History) -> None:
-    """Write down how the run went and with which flags it is made again; the data with a path that holds everywhere.
+def save_run(folder: Path, flags: Flags, history: History, findings: Findings) -> None:
+    """Write down how the run went, with which flags it is made again, and what was found wrong with it.
+
+    The data get a path that holds everywhere.
 
     Raises
     ------
@@ -136,6 +139,7 @@ def save_run(folder: Path, flags: Flags, history: History) -> None:
     known = flags.data if flags.data in builtin.names() else str(Path(flags.data).resolve())
     given = {name: value for name, value in dataclasses.asdict(flags).items() if value is not None}
     document = {"flags": given | {"data": known, "output": str(folder)}, "stopped": history.stopped}
+    document |= findings.to_dict()
     write_atomically(folder / RUN, json.dumps(document, indent=2).encode())
     write_atomically(folder / HISTORY, history.to_jsonl().encode())
 

@@ -29,6 +29,7 @@ from chainrule.app.jobs.runs import FILES, REPORT, clear, opened_folder, save_mo
 from chainrule.app.jobs.source import open_source
 from chainrule.app.report.html import render
 from chainrule.errors import ArgumentError, NonFiniteError
+from chainrule.look.diagnosis.finding import Findings
 from chainrule.look.remedies.loop import Trial
 from chainrule.nn.module import Module
 from chainrule.train.callbacks import Callback, EarlyStopping
@@ -141,11 +142,13 @@ def train(
                 plan, history, repaired = _repaired(flags, plan, [best, *callbacks], repair, attempts)
         except NonFiniteError as error:
             kept = folder if best.has_written else None
-            raise in_words_of_flags(error, lesson, choices, kept, was_repaired=repair is not None) from error
+            found = diagnose_training(plan.net, lesson, choices, error.history or History(stopped="failed"))
+            raise in_words_of_flags(error, lesson, choices, kept, found, was_repaired=repair is not None) from error
         seconds = time.perf_counter() - began
         save_model(folder, plan.net, lesson.schema, plan.choices.answers)
-        save_run(folder, flags_of(flags, plan.choices), history)
-        outcome = _judged(plan, history, seconds, repaired)
+        findings = diagnose_training(plan.net, lesson, plan.choices, history)
+        save_run(folder, flags_of(flags, plan.choices), history, findings)
+        outcome = _judged(plan, history, seconds, repaired, findings)
         write_atomically(folder / REPORT, render(outcome).encode(errors="replace"))
     return Finished(outcome, folder)
 
@@ -181,7 +184,7 @@ def _repaired(
     return replace(plan, choices=best.choices, net=best.net), best.history, repaired
 
 
-def _judged(plan: Plan, history: History, seconds: float, repaired: Repaired | None) -> Outcome:
+def _judged(plan: Plan, history: History, seconds: float, repaired: Repaired | None, findings: Findings) -> Outcome:
     """Everything that is worth knowing about the run, measured on the rows that were held out."""
     lesson, choices = plan.lesson, plan.choices
     likely, main = choices.answers.probabilities, judge.main_metric(lesson.task)
@@ -208,7 +211,7 @@ def _judged(plan: Plan, history: History, seconds: float, repaired: Repaired | N
         residuals=judge.residuals(lesson, scores),
         importance=importances(plan.net, lesson, choices.answers, choices.seed),
         mistakes=judge.mistakes(lesson, scores, likely=likely),
-        findings=diagnose_training(plan.net, lesson, choices, history),
+        findings=findings,
         seconds=seconds,
         interrupted=history.stopped == "interrupted" or (repaired is not None and repaired.stopped == "interrupted"),
         versions={"chainrule": version("chainrule"), "numpy": np.__version__, "Python": platform.python_version()},

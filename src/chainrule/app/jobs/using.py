@@ -98,6 +98,14 @@ class Labelled:
     place: Place | None = None
     files: tuple[str, ...] = ()
 
+    def row_name(self, row: int) -> str:
+        """Where a row comes from: its line in the file, or the file of its image; `""` where it has none."""
+        if self.files:
+            return self.files[row]
+        if self.place is None or self.place.lines is None or self.place.counts != "line":
+            return ""
+        return f"line {int(self.place.lines[row])} of {self.place.source}"
+
 
 def predict_rows(model: Model, data: str) -> Predictions:
     """What the model says to each row of a table, or to each image.

@@ -6,7 +6,7 @@ Nothing is computed before a rule asks for it, and nothing of the network is cha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,25 +15,27 @@ import numpy as np
 
 from chainrule.engine.backprop import walk
 from chainrule.engine.functions import sum as sum_over
-from chainrule.engine.state import Parameter
+from chainrule.engine.state import Parameter, State
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError
 from chainrule.look.diagnosis.probes import LEAST, ROWS, Probe, by_lines, by_neighbours, neighbours, standardised
 from chainrule.look.diagnosis.repeats import row_keys
-from chainrule.look.diagnosis.trials import Trial, begun_gradients, trial
+from chainrule.look.diagnosis.trials import Trial, begun_anew, trial
 from chainrule.look.explaining.recording import Recording, record
 from chainrule.nn.losses import Loss, LossFunction
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
+from chainrule.train.examination import RowName
 from chainrule.train.history import History
 from chainrule.train.inputs import Rows
 from chainrule.train.steps import modes_kept, net_dtype
 
 Array = np.ndarray[Any, Any]
 _ROWS = 256  # of the batch that is looked at
-_MANY = 2000  # rows that rules about the data look at
+_MANY, _NUMBERS = 2000, 2**24  # rows that rules about the data look at, fewer where they are long
 JUMP, RISES = 0.15, 0.2  # how much a loss must turn to count, and in which share of the epochs
 TOLD = 0.8  # validation loss by chance, from which the inputs tell something of the targets
+LATE = 0.97  # loss of the first epoch by chance, where that one taught nothing
 RISEN = 1.5  # last loss by the lowest, where it went up
 _WORK = 2**28  # parameters times rows of that batch, at most
 
@@ -65,8 +67,13 @@ class Case:
         How many rows the network learns from; X and y may be a sample of them.
     batch_size
         Rows in a step.
-    numbers
-        As which rows of their data the user knows the rows of X and of validation; None where they are given so.
+    numbers, names
+        As which rows of their data the user knows the rows of X and of validation (None where they are given so), and
+        what such a row is called (None: "row 3").
+    as_written
+        What stands in the user's file for a number of an input column (None: of the targets); the number by default.
+    every_row
+        All rows of training and of validation, of which X and y may be a sample.
     """
 
     def __init__(
@@ -82,14 +89,20 @@ class Case:
         feature_names: tuple[str, ...],
         rows: int | None = None,
         numbers: tuple[Array, Array] | None = None,
-        every_row: tuple[Rows, Rows] | None = None,
+        names: tuple[RowName, RowName] | None = None,
+        as_written: Callable[[int | None, float], float] | None = None,
+        every_row: tuple[Rows, Rows | None] | None = None,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.X, self.y, self.weighted = data[0], data[1], len(data) > 2
         self.rows = len(self.X) if rows is None else rows
-        self.validation, self.runs, self.numbers = validation, histories, numbers
+        self.validation, self.runs, self.numbers, self.names = validation, histories, numbers, names
         self.history = histories[-1] if histories else None
-        self._batch_size, self._feature_names, self._every_row = batch_size, feature_names, every_row
+        self.as_written = as_written or (lambda column, number: number)
+        self.is_sample = every_row is not None
+        held = None if validation is None else Rows(validation[:2])
+        self.every_row = (Rows((self.X, self.y)), held) if every_row is None else every_row
+        self._batch_size, self._feature_names = batch_size, feature_names
         self._trials: dict[tuple[float | None, bool], Trial | None] = {}
 
     # --- Data ----------------------------------------------------------------------------------------------------
@@ -117,17 +130,24 @@ class Case:
 
     @cached_property
     def sample(self) -> tuple[Array, Array]:
-        """Some finite rows: each row of X as one row of numbers (rows, columns), and y."""
-        chosen = self._order[:_MANY]
-        return self.X[chosen].reshape(len(chosen), -1), self.y[chosen]
+        """Some finite rows: each row of X as one row of numbers (rows, columns), and y; fractions in float64."""
+        columns = max(1, math.prod(self.X.shape[1:]))
+        chosen = self._order[: min(_MANY, max(ROWS, _NUMBERS // columns))]
+        X, y = (part[chosen].astype(np.float64 if part.dtype.kind == "f" else part.dtype) for part in (self.X, self.y))
+        return X.reshape(len(chosen), -1), y
 
     def row(self, place: int) -> int:
         """Which row of X stands at a place of the sample."""
         return int(self._order[place])
 
-    def known_row(self, place: int, *, held: bool = False) -> int:
-        """As which row the user knows a row of X, or with `held` of validation."""
-        return place if self.numbers is None else int(self.numbers[held][place])
+    def named_row(self, place: int, *, held: bool = False, of_all: bool = False) -> str:
+        """What the user calls a row of X or (`held`) of validation; with `of_all` one of `every_row`."""
+        rows, number = self.every_row[held], place
+        if of_all and self.is_sample and rows is not None:
+            number = int(rows.numbers(np.array([place]))[0])
+        elif self.numbers is not None:
+            number = int(self.numbers[held][place])
+        return f"row {number}" if self.names is None else self.names[held](number)
 
     @cached_property
     def is_numeric(self) -> bool:
@@ -189,11 +209,8 @@ class Case:
 
         All rows are read, not only those of a sample, in which copies seldom meet.
         """
-        if self._every_row is not None:
-            return row_keys(self._every_row[0]), row_keys(self._every_row[1])
-        if self.validation is None:
-            return None
-        return row_keys(Rows((self.X, self.y))), row_keys(Rows(self.validation[:2]))
+        own, held = self.every_row
+        return None if held is None else (row_keys(own), row_keys(held))
 
     # --- One step ------------------------------------------------------------------------------------------------
 
@@ -228,7 +245,9 @@ class Case:
     def _training(self) -> tuple[Recording, ChainruleError | None]:
         return self._recorded(training=True)
 
-    def _recorded(self, *, training: bool) -> tuple[Recording, ChainruleError | None]:
+    def _recorded(
+        self, *, training: bool, values: Mapping[State, Array] | None = None
+    ) -> tuple[Recording, ChainruleError | None]:
         said: list[ChainruleError] = []
 
         def probe(guess: Any, target: Any) -> Any:
@@ -240,7 +259,7 @@ class Case:
 
         with modes_kept(self.net), np.errstate(all="ignore"):
             self.net.train(training)
-            recording = record(self.net, *self.batch, probe)
+            recording = record(self.net, *self.batch, probe, values=values)
         return recording, said[0] if said else None
 
     @cached_property
@@ -301,9 +320,29 @@ class Case:
         return max(noise, 0.0) / signal if signal > 0 and math.isfinite(noise) else math.inf
 
     @cached_property
+    def first_step(self) -> Recording | None:
+        """The step of the network as it may have begun, with weights drawn anew; None without a loss."""
+        return self._recorded(training=True, values=begun_anew(self))[0] if self.gradients else None
+
+    @cached_property
     def first_gradients(self) -> Mapping[Parameter, Array]:
-        """The gradients of the network as it may have begun, weights drawn by their inputs; empty without a loss."""
-        return begun_gradients(self) if self.gradients else {}
+        """The gradients of that step; empty without a loss."""
+        return {} if self.first_step is None else _gradients(self.first_step)
+
+    @cached_property
+    def first_layers(self) -> list[Layer]:
+        """The calls of that step, as `layers`."""
+        return [] if self.first_step is None else _innermost(self.first_step)
+
+    @property
+    def first_sizes(self) -> Mapping[str, float]:
+        """The root mean square of each parameter before the first step, as far as the history tells."""
+        return self.history.began if self.history is not None else {}
+
+    def first_size(self, parameter: Parameter) -> float:
+        """That of one parameter; without a history, or where it does not tell, as it is now."""
+        size = self.first_sizes.get(self.parameters.get(parameter, ""))
+        return float(np.sqrt((parameter.value.astype(np.float64) ** 2).mean())) if size is None else size
 
     # --- The run ---------------------------------------------------------------------------------------------------
 
@@ -326,9 +365,20 @@ class Case:
         return rate if rate is not None and math.isfinite(rate) else None
 
     @property
+    def much(self) -> float:
+        """A loss below which its rises mean little: that of a constant answer, or half of the first one."""
+        return self.chance if math.isfinite(self.chance) else self.losses[0] / 2 if self.losses else 0.0
+
+    @property
     def has_learned(self) -> bool:
         """Whether a run brought the loss far below chance, so that gradients may be small because little is left."""
         return self.history is not None and self.loss_value < 0.5 * self.chance
+
+    @property
+    def began_slowly(self) -> bool:
+        """Whether a run learned little, or nothing in its first epoch."""
+        is_late = bool(self.losses) and self.losses[0] > LATE * self.chance
+        return self.history is not None and (is_late or not self.has_learned)
 
     @cached_property
     def turns(self) -> Array:
@@ -347,8 +397,7 @@ class Case:
         losses = self.losses
         if self.history.stopped == "failed" or len(losses) < len(self.history):
             return "the loss or a gradient became infinite or NaN"
-        scale = self.chance if math.isfinite(self.chance) else 0.0
-        if len(losses) >= 2 and losses[-1] > RISEN * max(min(losses), scale):
+        if len(losses) >= 2 and losses[-1] > RISEN * max(min(losses), self.much):
             return "the training loss went up"
         if len(losses) >= 5 and self.turns.sum() >= max(2, RISES * len(losses)):
             return "the training loss jumped up and down"

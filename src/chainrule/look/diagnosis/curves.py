@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -45,12 +46,21 @@ def _diverging(case: Case) -> Iterator[Sign]:
     losses = case.losses
     if len(losses) < 2:
         return
-    least = max(min(losses), case.chance if math.isfinite(case.chance) else 0.0)
-    if losses[-1] > RISEN * least:
+    falls = [before - after for before, after in itertools.pairwise(losses)]
+    if len(falls) >= 3 and losses[-1] < -2 * abs(losses[0]) and falls[-1] >= falls[-2] >= falls[-3] > 0:
         yield error(
             f"epoch {len(losses)}",
-            f"The training loss went up, from {min(losses):.3g} to {losses[-1]:.3g}; the best constant answer has "
-            f"{case.chance:.3g}.",
+            f"The loss is {losses[-1]:.3g}, below 0, and falls faster and faster: it has no floor.",
+            "look at the sign in your loss: what is right must make it smaller, and nothing can be better than right",
+            first=losses[0],
+            last=losses[-1],
+        )
+        return
+    if losses[-1] > RISEN * max(min(losses), case.much):
+        yield error(
+            f"epoch {len(losses)}",
+            f"The training loss went up, from {min(losses):.3g} to {losses[-1]:.3g}"
+            + (f"; the best constant answer has {case.chance:.3g}." if math.isfinite(case.chance) else "."),
             f"a learning rate ten times smaller{_rate(case)}",
             lowest=min(losses),
             last=losses[-1],
@@ -245,12 +255,12 @@ RULES = (
     ),
     Rule(
         "diverging-loss",
-        "A training loss that goes up.",
-        "Every step makes it worse: it leaps over the valley.",
+        "A training loss that goes up, or falls faster and faster below 0.",
+        "Every step makes it worse: it leaps over the valley, or there is none.",
         ("during",),
         _diverging,
         (Threshold(RISEN, "last loss by lowest, and by chance", "ours; DeepDiagnosis (Wardat et al., 2022)"),),
-        ("oscillating-loss",),
+        ("oscillating-loss", "stopped-too-early"),
     ),
     Rule(
         "oscillating-loss",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,22 @@ def finite(figures: Mapping[str, float | str]) -> dict[str, float | str | None]:
 class Findings(list[Finding]):
     """A list of findings, causes before their symptoms, that prints as a page and shows itself in a notebook.
 
+    Parameters
+    ----------
+    found
+        The findings.
+    has_run
+        Whether a run was looked at too, or data and network alone.
+
     Examples
     --------
     >>> print(Findings())
     Nothing found: data, network and training look healthy.
     """
+
+    def __init__(self, found: Iterable[Finding] = (), *, has_run: bool = True) -> None:
+        super().__init__(found)
+        self.has_run = has_run
 
     def of(self, severity: str) -> list[Finding]:
         """Those of one severity."""
@@ -97,14 +108,14 @@ class Findings(list[Finding]):
         return {"findings": [finding.to_dict() for finding in self]}
 
     def __str__(self) -> str:
-        return lines.plain(findings_lines(self))
+        return lines.plain(findings_lines(self, has_run=self.has_run))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.of(severity))} {severity}s" for severity in SEVERITIES if self.of(severity))
         return f"<Findings: {counts or 'nothing'}>"
 
     def __rich__(self) -> Any:
-        return lines.rich_text(findings_lines(self))
+        return lines.rich_text(findings_lines(self, has_run=self.has_run))
 
     def _repr_html_(self) -> str:
-        return findings_html(self)
+        return findings_html(self, has_run=self.has_run)

@@ -10,21 +10,18 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.state import Parameter
-from chainrule.look.diagnosis.case import Case
+from chainrule.look.diagnosis.case import Case, squared_norm
+from chainrule.look.diagnosis.graphs import ENDS, activation_of
 from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, hint, warning
-from chainrule.look.diagnosis.start import symmetric
+from chainrule.look.diagnosis.start import saturating, symmetric
 from chainrule.look.diagnosis.trials import Trial
 from chainrule.look.explaining.update import moves_of
-from chainrule.nn.activations import ActivationLayer
-from chainrule.nn.dense import Dense
-from chainrule.nn.module import Module
 
 Array = np.ndarray[Any, Any]
 VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED, SATURATED_LATER = 1e-3, 1e-4, 70.0, 0.5, 0.5, 0.75
-TOO_LARGE, TOO_SMALL, NOISE = 1.0, 1e-7, 4.0
+TOO_LARGE, TOO_SMALL, NOISE, SHORT, SHORTENED = 1.0, 1e-7, 4.0, 1e-5, 100.0
 HIGH_RATE, LOW_RATE, CREEPING, STANDS, COLLAPSED = 0.03, 1e-4, 0.05, 1e-5, 0.05
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
 
 
 def _norms(case: Case) -> list[tuple[str, float]]:
@@ -37,11 +34,11 @@ def _size(array: Array) -> float:
 
 
 def _vanishing(case: Case) -> Iterator[Sign]:
-    """Looked for now, and after a run that learned little also at its start: what fades there delays all the rest."""
-    if len(case.weights) < 3 or case.has_learned:
+    """Looked for now, and after a run that began slowly also at its start: what fades there delays all the rest."""
+    if len(case.weights) < 3 or (case.has_learned and not case.began_slowly):
         return
-    now, began = _faded(case, case.gradients), None
-    if now is None and case.history is not None:
+    now, began = None if case.has_learned else _faded(case, case.gradients), None
+    if now is None and case.began_slowly:
         began = _faded(case, case.first_gradients)
     found = now or began
     if found is not None:
@@ -54,7 +51,8 @@ def _vanishing(case: Case) -> Iterator[Sign]:
                 else f"With weights freshly drawn the gradient of the first layer is {low:.2g}, of the last {high:.2g}"
             )
             + f": the error fades on its way back through {len(case.weights)} layers.",
-            "ReLU in place of sigmoid or tanh, nn.BatchNorm after each Dense, or shortcuts: nn.Residual(...)",
+            (f"ReLU in place of {' and '.join(flat)}, " if (flat := saturating(case)) else "")
+            + "nn.BatchNorm after each Dense, or shortcuts: nn.Residual(...)",
             first_by_last=low / high,
             first_gradient=low,
             last_gradient=high,
@@ -97,13 +95,6 @@ def _exploding(case: Case) -> Iterator[Sign]:
         )
 
 
-def activation_of(module: Module) -> str:
-    """The name of a layer's activation; nothing where it has none."""
-    if isinstance(module, Dense):
-        return module.activation.name if module.activation else ""
-    return module.activation if isinstance(module, ActivationLayer) else ""
-
-
 def _dead(case: Case) -> Iterator[Sign]:
     for layer in case.layers:
         if activation_of(layer.module) != "relu" or layer.produced.ndim < 2 or len(layer.produced) < 16:
@@ -125,9 +116,9 @@ def _dead(case: Case) -> Iterator[Sign]:
 def _saturated(case: Case) -> Iterator[Sign]:
     for layer in case.layers:
         name = activation_of(layer.module)
-        if name not in _ENDS or layer.produced.ndim < 2 or layer.produced.shape == case.guess.shape:
+        if name not in ENDS or layer.produced.ndim < 2 or layer.produced.shape == case.guess.shape:
             continue
-        low, high = _ENDS[name]
+        low, high = ENDS[name]
         near = 0.01 * (high - low)
         share = float(((layer.produced < low + near) | (layer.produced > high - near)).mean())
         if share >= (SATURATED if case.history is None else SATURATED_LATER):
@@ -160,6 +151,15 @@ def _updates(case: Case) -> Iterator[Sign]:
             update_by_weight=ratios[fast],
             learning_rate=case.optimizer.current_learning_rate(),
         )
+    elif slow < SHORT and _shortened(case) > SHORTENED:
+        yield warning(
+            fast,
+            f"clip_global_norm={case.optimizer.clip_global_norm:g} makes the gradient {_shortened(case):,.0f} times "
+            f"shorter: one step moves no weight by more than {slow:.2g} of its own size; about 0.001 is usual.",
+            "clip_global_norm=1.0, which only bounds what is unusual",
+            update_by_weight=slow,
+            shortened=_shortened(case),
+        )
     elif slow < TOO_SMALL and not leaves_zero and may_be_faster(case):
         yield warning(
             fast,
@@ -168,6 +168,12 @@ def _updates(case: Case) -> Iterator[Sign]:
             update_by_weight=slow,
             learning_rate=case.optimizer.current_learning_rate(),
         )
+
+
+def _shortened(case: Case) -> float:
+    """How many times shorter clipping makes the gradient of the batch; 1 without."""
+    bound = None if case.optimizer is None else case.optimizer.clip_global_norm
+    return max(1.0, math.sqrt(squared_norm(case.gradients)) / bound) if bound else 1.0
 
 
 # --- The learning rate, tried out ---------------------------------------------------------------------------------
@@ -428,6 +434,7 @@ RULES = (
         (
             Threshold(TOO_LARGE, "size of a step by size of the weight", "ours; SageMaker, WeightUpdateRatio 10"),
             Threshold(TOO_SMALL, "the same from below", "SageMaker, WeightUpdateRatio 1e-8"),
+            Threshold(SHORTENED, "how much clipping may shorten a gradient, where steps are below 1e-5", "ours"),
         ),
         _CURVES,
     ),

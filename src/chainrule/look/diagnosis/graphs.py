@@ -22,6 +22,13 @@ _SCALES = {Op.MUL, Op.DIV, Op.WHERE}
 _BY_OP = {Op.SIGMOID: "sigmoid", Op.TANH: "tanh"}
 _CUT = {Op.STOP_GRADIENT, Op.ARGMAX, Op.ARGMIN, Op.ARGSORT, Op.FLOOR, Op.CEIL, Op.ROUND, Op.TRUNC, Op.SIGN}
 
+ENDS = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "hard_tanh": (-1.0, 1.0),
+    "hard_sigmoid": (0.0, 1.0),
+}
+
 
 def last_activation(case: Case) -> tuple[str, str]:
     """The path of the layer that made the guess, and its activation by name; `""` where there is none or is unknown."""
@@ -32,6 +39,13 @@ def last_activation(case: Case) -> tuple[str, str]:
         if call.produced and call.produced[0].node is node and not any(True for _ in call.module.children()):
             return call.path, _activation_of(call.module, node)
     return node.provenance.module, _BY_OP.get(node.op, _relu(node))
+
+
+def activation_of(module: Module) -> str:
+    """The name of a layer's activation; nothing where it has none."""
+    if isinstance(module, Dense):
+        return module.activation.name if module.activation else ""
+    return module.activation if isinstance(module, ActivationLayer) else ""
 
 
 def _activation_of(module: Module, node: Node) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from chainrule.look.diagnosis.case import Case
+from chainrule.look.diagnosis.extremes import SPARSE, STANDS, extreme_inputs
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
 from chainrule.look.diagnosis.repeats import by_chance
 from chainrule.nn.embedding import EmbeddedColumns, Embedding
@@ -16,6 +18,30 @@ Array = np.ndarray[Any, Any]
 _SCALE = "X = (X - mean) / deviation, both of the training rows alone; or begin the network with nn.BatchNorm"
 LARGE, LARGE_HINT, SMALL, SMALL_HINT, UNEVEN = 20.0, 5.0, 0.01, 0.08, 100.0
 SHARED, MOVED = 0.02, 3.0
+FEW, SOME = 25, 50
+
+
+def _too_few(case: Case) -> Iterator[Sign]:
+    rows = case.rows + (0 if case.every_row[1] is None else len(case.every_row[1]))
+    if rows >= SOME or _is_truth_table(case):
+        return
+    held = max(1, rows // 5)
+    yield (warning if rows < FEW else hint)(
+        "the data",
+        f"There {'are' if rows > 1 else 'is'} only {rows} row{'s' if rows > 1 else ''} to learn from and to choose by: "
+        f"a network learns them by heart, and of a fifth of them ({held}) even a score of 100% says little"
+        + (f": by chance alone it comes up with a probability of {0.5**held:.0%}." if rows < FEW else "."),
+        "more rows, some dozens for each class at least; until then a linear model, and every row held out once: "
+        "sklearn.model_selection.LeaveOneOut",
+        rows=rows,
+        enough_for_a_network=SOME,
+    )
+
+
+def _is_truth_table(case: Case) -> bool:
+    """Whether the columns take two values each and the rows are all their combinations: no other row is possible."""
+    values = [np.unique(column).size for column in case.X.reshape(len(case.X), -1).T]
+    return max(values) <= 2 and len(np.unique(case.X, axis=0)) == math.prod(values) > 1
 
 
 def _not_finite(case: Case) -> Iterator[Sign]:
@@ -24,12 +50,12 @@ def _not_finite(case: Case) -> Iterator[Sign]:
         bad = ~np.isfinite(array)
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
-            row, rows = case.known_row(place[0], held=is_held), int(bad.reshape(len(array), -1).any(axis=1).sum())
+            row, rows = case.named_row(place[0], held=is_held), int(bad.reshape(len(array), -1).any(axis=1).sum())
             of = "" if not is_held else " of validation" if case.numbers is None else " (held out for validation)"
-            where = f"{name}{of}, row {row}" if case.numbers is None else f"{name}, row {row}{of}"
+            where = f"{name}{of}, {row}" if case.numbers is None else f"{name}, {row}{of}"
             yield error(
                 where + (f", {case.column(_flat(case, place))}" if name == "X" else ""),
-                f"{name}{of if case.numbers is None else ''} holds {array[place]} in row {row} and {int(bad.sum()):,} "
+                f"{name}{of if case.numbers is None else ''} holds {array[place]} in {row} and {int(bad.sum()):,} "
                 "such numbers in all: one is enough to turn "
                 + ("its loss and the choice of the best epoch" if is_held else "every parameter")
                 + " into NaN.",
@@ -151,7 +177,7 @@ def _shared_rows(case: Case) -> Iterator[Sign]:
     share = float(shared.mean())
     if share > SHARED + 2 * natural:
         yield warning(
-            f"validation, row {case.known_row(int(np.argmax(shared)), held=True)}",
+            f"validation, {case.named_row(int(np.argmax(shared)), held=True, of_all=True)}",
             f"{share:.0%} of the validation rows are also in the training rows, so that validation praises memory.",
             "take each row once: first = np.unique(X, axis=0, return_index=True)[1]; X, y = X[first], y[first]; then "
             "split",
@@ -203,6 +229,18 @@ _TRAINING = (
 )
 RULES = (
     Rule(
+        "too-few-rows",
+        "Data of so few rows that nothing can be learned or measured by them.",
+        "A network learns few rows by heart, and no result on a handful of rows differs from luck.",
+        ("before",),
+        _too_few,
+        (
+            Threshold(FEW, "rows, for a warning", "ours: that a fifth is all right is luck in over 1 of 20"),
+            Threshold(SOME, "rows, for a hint", "scikit-learn, Choosing the right estimator (Pedregosa et al., 2011)"),
+        ),
+        ("network-size", "overfitting", "trained-too-long", "underfitting", "not-learning", "stopped-too-early"),
+    ),
+    Rule(
         "data-not-finite",
         "NaN or infinite numbers in inputs or targets.",
         "One of them makes the loss NaN, and the next step every parameter.",
@@ -210,6 +248,18 @@ RULES = (
         _not_finite,
         (Threshold(0, "such numbers, at most", "UMLAUT (Schoop et al., 2021), NaN in input"),),
         _TRAINING,
+    ),
+    Rule(
+        "extreme-inputs",
+        "Single inputs far from all others of their column: misprints, other units, marks for what is missing.",
+        "One row decides mean, deviation and steps; scaled by it, all other rows look the same.",
+        ("before",),
+        extreme_inputs,
+        (
+            Threshold(STANDS, "distance from the median, by the largest usual one", "ours, by gaps as Dixon (1950)"),
+            Threshold(SPARSE, "the same of nearly constant columns, by a typical column", "ours"),
+        ),
+        ("inputs-not-scaled", "validation-scaled-otherwise", "overfitting", *_TRAINING),
     ),
     Rule(
         "inputs-not-scaled",

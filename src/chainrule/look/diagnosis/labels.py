@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from chainrule.look.diagnosis.case import Case
+from chainrule.look.diagnosis.extremes import STANDS, extreme_targets
 from chainrule.look.diagnosis.probes import NEIGHBOURS, ROWS, standardised
 from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, error, hint, warning
 
 Array = np.ndarray[Any, Any]
 IMBALANCE, SIGMAS, WRONG, GIVEN_AWAY, TARGET, TARGET_HINT = 10.0, 3.0, 0.1, 0.005, 100.0, 10.0
+OTHER_CLASSES, OTHER_MEAN = 0.2, 1.0
 _TRAINING = ("learning-rate-too-high", "exploding-gradients", "loss-not-finite", "diverging-loss", "not-learning")
 
 
@@ -27,7 +29,7 @@ def _out_of_range(case: Case) -> Iterator[Sign]:
             wrong = (y.reshape(-1) < 0) | (y.reshape(-1) >= width)
             advice = f"number the classes from 0: y = y - {low}" if high - low < width else "number the classes from 0"
             yield error(
-                f"y, row {case.known_row(int(np.argmax(wrong)))}",
+                f"y, {case.named_row(int(np.argmax(wrong)))}",
                 f"Classes are numbered {low} to {high}, but the network's {width} outputs stand for 0 to {width - 1}.",
                 advice,
                 wrong_labels=int(wrong.sum()),
@@ -41,7 +43,7 @@ def _out_of_range(case: Case) -> Iterator[Sign]:
             two = np.unique(y).size == 2
             advice = f"map your two classes to 0 and 1: y = y == {np.unique(y)[-1]}" if two else "check the column"
             yield error(
-                f"y, row {case.known_row(int(np.argmax(beyond)))}",
+                f"y, {case.named_row(int(np.argmax(beyond)))}",
                 f"{name} expects {what}, but y goes from {float(y.min()):g} to {float(y.max()):g}.",
                 advice if name == "binary_cross_entropy" else "choose a loss for such targets: mean_squared_error",
                 wrong_labels=int(beyond.sum()),
@@ -157,6 +159,46 @@ def _scale_of_targets(case: Case) -> Iterator[Sign]:
     )
 
 
+def _moved_targets(case: Case) -> Iterator[Sign]:
+    """Classes by their shares, numbers by their mean, both beyond what chance does to so few rows."""
+    if case.validation is None or len(case.validation[1]) < 16 or len(case.sample[1]) < 16:
+        return
+    y, other, rows = case.sample[1], case.validation[1], len(case.validation[1])
+    if case.classes is not None and other.shape[1:] == y.shape[1:]:
+        known, values = (part.argmax(axis=1) if part.size > len(part) else part.reshape(-1) for part in (y, other))
+        names = np.union1d(known, values)
+        here, there = ((part[:, None] == names).mean(axis=0) for part in (known, values))
+        by_chance = float(np.sqrt(2 * here * (1 - here) / (math.pi * rows)).sum()) / 2
+        away = float(np.abs(here - there).sum()) / 2
+        if away > OTHER_CLASSES + 2 * by_chance:
+            most = int(np.argmax(np.abs(here - there)))
+            yield _other_rows(
+                f"class {names[most]:g}",
+                f"Class {names[most]:g} is {here[most]:.0%} of the training rows and {there[most]:.0%} of those of "
+                "validation",
+                share_of_rows_that_differ=away,
+            )
+    elif case.loss.kind == "regression" and y.size == len(y) and other.size == rows and float(y.std()) > 0:
+        away = abs(float(np.nanmean(other)) - float(y.mean())) / float(y.std())
+        if away > OTHER_MEAN + 3 / math.sqrt(rows):
+            yield _other_rows(
+                "y",
+                f"The targets of validation have the mean {float(np.nanmean(other)):.3g}, those of training "
+                f"{float(y.mean()):.3g}",
+                mean_away_in_deviations=away,
+            )
+
+
+def _other_rows(where: str, summary: str, **evidence: float) -> Sign:
+    return warning(
+        where,
+        f"{summary}: validation asks for something else than what was learned.",
+        "shuffle before you split: order = np.random.default_rng(0).permutation(len(y)); X, y = X[order], y[order]; or "
+        "fit(..., validation=0.2)",
+        **evidence,
+    )
+
+
 # --- Do the inputs tell the targets? -----------------------------------------------------------------------------
 
 
@@ -194,7 +236,7 @@ def _likely_wrong(case: Case) -> Iterator[Sign]:
         return  # of labels that are wrong in so many rows, nothing could tell more than the rest
     if min(shares) >= WRONG / 2 and share >= WRONG:
         yield warning(
-            f"y, row {case.known_row(case.row(int(np.argmax(against))))}",
+            f"y, {case.named_row(case.row(int(np.argmax(against))))}",
             f"About {share:.0%} of the rows stand among rows of one other class, in every class alike: their "
             "labels are likely wrong.",
             "look at some of these rows; cr.losses.cross_entropy(..., label_smoothing=0.1) bears wrong labels better",
@@ -275,6 +317,37 @@ RULES = (
         ("before",),
         _imbalance,
         (Threshold(IMBALANCE, "largest by smallest class", "SageMaker Debugger, ClassImbalance threshold_imbalance"),),
+    ),
+    Rule(
+        "validation-of-other-targets",
+        "Validation rows of other classes, or with targets of another mean, than the training rows.",
+        "A split of sorted rows: the network is asked about what it never saw.",
+        ("before",),
+        _moved_targets,
+        (
+            Threshold(OTHER_CLASSES, "share of the rows in other classes, beyond twice what chance does", "ours"),
+            Threshold(OTHER_MEAN, "distance of the means in deviations, beyond three errors of the mean", "ours"),
+        ),
+        ("validation-scaled-otherwise", "output-width", "overfitting", "trained-too-long"),
+    ),
+    Rule(
+        "extreme-targets",
+        "Single targets of a regression that stand far from all others.",
+        "A squared error counts one of them more than all other rows together.",
+        ("before",),
+        extreme_targets,
+        (Threshold(STANDS, "distance from the median, by the largest usual one", "ours, by gaps as Dixon (1950)"),),
+        (
+            "targets-not-scaled",
+            "initial-loss-far-from-chance",
+            "labels-look-shuffled",
+            *_TRAINING,
+            "learning-rate-too-low",
+            "underfitting",
+            "overfitting",
+            "oscillating-loss",
+            "trained-too-long",
+        ),
     ),
     Rule(
         "targets-not-scaled",

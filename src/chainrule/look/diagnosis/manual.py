@@ -8,20 +8,32 @@ from chainrule.look.diagnosis.registry import SHARE, Rule
 from chainrule.look.diagnosis.rules import ALL, FAMILIES
 
 _WHEN = {
-    ("before",): "before training, from data and network alone",
-    ("before", "during"): "before training, and again once there is a history",
-    ("during",): "from the history of a run",
-    ("after",): "from the history of a run, about how it ended",
+    ("before",): "of data and network, before a run and after it",
+    ("before", "during"): "before a run, and again once there is a history",
+    ("during",): "of the history of a run",
+    ("after",): "of the history of a run, about how it ended",
 }
 
 
 def manual() -> str:
     """All rules as Markdown, by family, in the order from causes to symptoms."""
-    parts = []
+    parts = [_moments()]
     for family, rules in FAMILIES.items():
         parts.append(f"## {family}\n")
         parts += [page(rule) for rule in rules]
     return "\n".join(parts)
+
+
+def _moments() -> str:
+    """Which rules are asked when."""
+    lines = ["## When each is asked", "", "| rule | without a history | with one | at the end of `fit` |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for rule in ALL:
+        before = "yes" if "before" in rule.phases else "no"
+        later = "no" if rule.fresh else {"after": "how it ended"}.get(rule.phases[0], "yes")
+        passing = "no" if rule.fresh else f"after {round(rule.cost / SHARE):,} examples" if rule.cost else "yes"
+        lines.append(f"| [{rule.name}](#{rule.name}) | {before} | {later} | {passing} |")
+    return "\n".join(lines) + "\n"
 
 
 def page(rule: Rule) -> str:
@@ -31,7 +43,7 @@ def page(rule: Rule) -> str:
 
 def _lines(rule: Rule) -> Iterator[str]:
     yield from (f"### {rule.name}", "", f"{rule.looks_for} {rule.why}", "")
-    yield f"Asked {_WHEN[rule.phases]}{', of a network that was not trained yet' if rule.fresh else ''}."
+    yield f"Asked {'of a network that was not trained yet' if rule.fresh else _WHEN[rule.phases]}."
     if rule.cost:
         runs = f"{round(rule.cost / SHARE):,}"
         yield f"At the end of `fit` asked of runs that learned from {runs} examples and more."

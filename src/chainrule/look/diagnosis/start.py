@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.engine.state import Parameter
 from chainrule.look.diagnosis.case import Case, Layer
+from chainrule.look.diagnosis.graphs import ENDS, activation_of
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, warning
 
 Array = np.ndarray[Any, Any]
@@ -45,9 +46,9 @@ def _same_columns(array: Array, tolerance: float) -> bool:
     return bool((np.abs(array - array[..., :1]) <= tolerance).all())
 
 
-def _hidden_layers(case: Case) -> list[Layer]:
-    """The calls of layers with weights, without that which answers."""
-    found = [layer for layer in case.layers if any(p.ndim >= 2 for p in layer.module.parameters())]
+def _hidden_layers(case: Case, calls: list[Layer]) -> list[Layer]:
+    """Of the calls those of layers with weights, without that which answers."""
+    found = [layer for layer in calls if any(p.ndim >= 2 for p in layer.module.parameters())]
     return found[:-1] if found and found[-1].produced.shape == case.guess.shape else found
 
 
@@ -59,73 +60,102 @@ def _signal(array: Array) -> float:
     return float(np.sqrt((wide.std(axis=0) ** 2).mean()))
 
 
-def _activations(case: Case) -> Iterator[tuple[Layer, float, float]]:
+def _activations(case: Case, calls: list[Layer]) -> Iterator[tuple[Layer, float, float]]:
     """Layers with what they received and produced, as deviations over the batch."""
-    for layer in _hidden_layers(case):
+    for layer in _hidden_layers(case, calls):
         if layer.received.dtype.kind == "f" and layer.received.ndim >= 2 and len(layer.received) > 1:
             yield layer, _signal(layer.received), _signal(layer.produced)
 
 
-def _chain(case: Case) -> tuple[Layer, float, float, int] | None:
+def _chain(case: Case, calls: list[Layer]) -> tuple[Layer, float, float, int] | None:
     """The last hidden layer with the deviation there, that at the first input, and the number of layers."""
-    found = list(_activations(case))
+    found = list(_activations(case, calls))
     finite = [entry for entry in found if math.isfinite(entry[1]) and math.isfinite(entry[2]) and entry[1] > 0]
     return (finite[-1][0], finite[0][1], finite[-1][2], len(finite)) if finite else None
 
 
 def _shrink(case: Case) -> Iterator[Sign]:
-    chain = None if case.has_learned else _chain(case)
-    if chain is None:
+    """Looked for now, and after a run that began slowly also at its start, where the history tells of it."""
+    chain = None if case.has_learned else _chain(case, case.layers)
+    began = False
+    if (chain is None or not _shrinks(chain)) and case.began_slowly and case.first_sizes:
+        chain, began = _chain(case, case.first_layers), True
+    if chain is None or not _shrinks(chain):
         return
     last, first, end, count = chain
-    if end <= SHRINK * first:
-        yield warning(
-            last.path,
-            f"What differs between examples shrinks from {first:.3g} at the input to {end:.3g} here, over {count} "
-            f"layer{'s' if count > 1 else ''}: later layers see nearly the same for every row.",
-            "init='he_uniform' for ReLU and its kin, 'glorot_uniform' for tanh; ReLU in place of sigmoid; nn.BatchNorm "
-            "or nn.LayerNorm after each Dense",
-            deviation_at_input=first,
-            deviation_here=end,
-            layers=count,
-            weight_deviation=_deviation(last),
-        )
+    deviation = _deviation(case, last)
+    yield warning(
+        last.path,
+        f"What differs between examples {'shrank' if began else 'shrinks'} from {first:.3g} at the input to {end:.3g} "
+        f"here, over {count} layer{'s' if count > 1 else ''}"
+        + (f", with the weights as they began (here of size {deviation:.2g})" if began else "")
+        + f": later layers {'saw' if began else 'see'} nearly the same for every row.",
+        _wider_signal(case),
+        deviation_at_input=first,
+        deviation_here=end,
+        layers=count,
+        weight_deviation=deviation,
+    )
+
+
+def _shrinks(chain: tuple[Layer, float, float, int]) -> bool:
+    return chain[2] <= SHRINK * chain[1]
+
+
+def saturating(case: Case) -> list[str]:
+    """The activations of the network whose slope is small far from 0, each once."""
+    names = [activation_of(layer.module) for layer in case.layers]
+    return [name for name in dict.fromkeys(names) if name in ENDS]
+
+
+def _wider_signal(case: Case) -> str:
+    flat = saturating(case)
+    wider = [f"init='{'glorot' if flat == ['tanh'] else 'he'}_uniform' for the weights, as Dense has by itself"]
+    wider += [f"ReLU in place of {' and '.join(flat)}"] if flat and flat != ["tanh"] else []
+    return "; ".join([*wider, "nn.BatchNorm or nn.LayerNorm after each Dense"])
 
 
 def _grow(case: Case) -> Iterator[Sign]:
-    chain = _chain(case)
+    """Looked for before a run, and after one that began slowly at its start, where the history tells of it."""
+    began = case.history is not None
+    if began and not (case.first_sizes and case.began_slowly):
+        return
+    chain = _chain(case, case.first_layers if began else case.layers)
     if chain is None:
         return
     last, first, end, count = chain
-    if end >= GROW * max(first, 1e-12) or not np.isfinite(case.guess).all():
+    if end >= GROW * max(first, 1e-12) or not (began or np.isfinite(case.guess).all()):
         yield warning(
             last.path,
-            f"Activations grow from {first:.3g} at the input to {end:.3g} here, over {count} layers.",
+            f"Activations {'grew' if began else 'grow'} from {first:.3g} at the input to {end:.3g} here, over {count} "
+            f"layers{', with the weights as they began' if began else ''}.",
             "smaller first weights: init='he_uniform' (ReLU) or 'glorot_uniform' (tanh), or nn.LayerNorm in between",
             deviation_at_input=first,
             deviation_here=end,
             layers=count,
-            weight_deviation=_deviation(last),
+            weight_deviation=_deviation(case, last),
         )
 
 
-def _deviation(layer: Layer) -> float:
-    return float(np.mean([p.value.std() for p in layer.module.parameters() if p.ndim >= 2]))
+def _deviation(case: Case, layer: Layer) -> float:
+    return float(np.mean([case.first_size(p) for p in layer.module.parameters() if p.ndim >= 2]))
 
 
 def _weight_scale(case: Case) -> Iterator[Sign]:
-    """Weights whose products of inputs of size 1 would be far from size 1."""
-    for layer in _hidden_layers(case):
+    """Weights whose products of inputs of size 1 would be far from size 1; after a run of those that it began with."""
+    if case.history is not None and not (case.first_sizes and case.began_slowly):
+        return
+    for layer in _hidden_layers(case, case.layers):
         for parameter in layer.module.parameters():
             if parameter.ndim < 2 or parameter not in case.parameters or layer.received.dtype.kind != "f":
                 continue
-            inputs = math.prod(parameter.shape[:-1])
-            gain = float(np.sqrt((parameter.value.astype(np.float64) ** 2).mean()) * math.sqrt(inputs))
+            inputs, size = math.prod(parameter.shape[:-1]), case.first_size(parameter)
+            gain = size * math.sqrt(inputs)
             if gain >= 8 or 0 < gain <= 0.05:
                 yield warning(
                     case.parameters[parameter],
-                    f"First weights of deviation {parameter.value.std():.3g} over {inputs} inputs multiply a signal by "
-                    f"about {gain:.3g}; 1 to 1.4 keeps it.",
+                    f"First weights of size {size:.3g} over {inputs} inputs multiply a signal by about {gain:.3g}; "
+                    "1 to 1.4 keeps it.",
                     "leave init away: Dense then begins with sqrt(2 / inputs) before ReLU, less before tanh",
                     gain=gain,
                     inputs=inputs,
@@ -180,14 +210,21 @@ RULES = (
         "first-weights-scale",
         "First weights much larger or smaller than their number of inputs asks for.",
         "Every layer multiplies the signal by the same factor, forward and back.",
-        ("before",),
+        ("before", "during"),
         _weight_scale,
         (
             Threshold(8.0, "gain sqrt(inputs) · root mean square, at most", "ours, after Glorot and Bengio (2010)"),
             Threshold(0.05, "the same at least", "ours, after He et al. (2015)"),
         ),
-        ("activations-shrink", "activations-grow", "initial-loss-far-from-chance", *_TRAINING, "learning-rate-too-low"),
-        fresh=True,
+        (
+            "activations-shrink",
+            "activations-grow",
+            "initial-loss-far-from-chance",
+            *_TRAINING,
+            "learning-rate-too-low",
+            "not-learning",
+            "underfitting",
+        ),
     ),
     Rule(
         "activations-shrink",
@@ -202,15 +239,14 @@ RULES = (
         "activations-grow",
         "Activations that grow from layer to layer.",
         "Units saturate or overflow, and gradients explode.",
-        ("before",),
+        ("before", "during"),
         _grow,
         (
             Threshold(
                 GROW, "deviation over the batch, last by first", "ours; SageMaker Debugger, PoorWeightInitialization"
             ),
         ),
-        ("initial-loss-far-from-chance", *_TRAINING),
-        fresh=True,
+        ("initial-loss-far-from-chance", *_TRAINING, "diverging-loss", "oscillating-loss", "loss-not-finite"),
     ),
     Rule(
         "initial-loss-far-from-chance",

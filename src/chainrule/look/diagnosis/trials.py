@@ -17,7 +17,6 @@ from chainrule.engine.backprop import backpropagate
 from chainrule.engine.state import Parameter, State
 from chainrule.look.explaining.recording import Sandbox
 from chainrule.look.explaining.update import _copied
-from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
 from chainrule.nn.schedules import Constant
 from chainrule.train.steps import as_input, measured, modes_kept, net_dtype
@@ -70,7 +69,7 @@ def trial(case: Case, optimizer: Optimizer, rate: float | None, *, fresh: bool =
     known = np.flatnonzero(case.finite)
     numbers = np.random.default_rng(1)
     losses = []
-    with modes_kept(net), Sandbox(_begun_anew(net) if fresh else {}).entered(), np.errstate(all="ignore"):
+    with modes_kept(net), Sandbox(begun_anew(case) if fresh else {}).entered(), np.errstate(all="ignore"):
         net.train()
         used = aside.current_learning_rate()
         before = measured(case.loss.function, net(x), y, None).item()
@@ -86,27 +85,21 @@ def trial(case: Case, optimizer: Optimizer, rate: float | None, *, fresh: bool =
     return Trial(used, before, _number(after), _number(max(losses, key=_number)))
 
 
-def begun_gradients(case: Case) -> dict[Parameter, Array]:
-    """The gradients of a step on the batch, of the network as it may have begun."""
-    net, dtype = case.net, net_dtype(case.net)
-    x, y = (as_input(part, dtype) for part in case.batch)
-    with modes_kept(net), Sandbox(_begun_anew(net)).entered(), np.errstate(all="ignore"):
-        net.train()
-        found = backpropagate(measured(case.loss.function, net(x), y, None))
-        return {parameter: np.array(gradient.value) for parameter, gradient in found.items()}
-
-
 def _number(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _begun_anew(net: Module) -> Mapping[State, Array]:
-    """Values with which the network may have begun: weights by their inputs (He et al., 2015), biases 0, scales 1."""
+def begun_anew(case: Case) -> Mapping[State, Array]:
+    """Values with which the network may have begun, as large as the history says.
+
+    Where it says nothing: weights by their inputs (He et al., 2015), biases 0, scales 1.
+    """
     numbers = np.random.default_rng(2)
+    sizes = {} if case.history is None else case.history.began
     values: dict[State, Array] = {}
-    for name, parameter in net.named_parameters():
-        values[parameter] = _first_value(name.rpartition(".")[2], parameter, numbers).astype(parameter.dtype)
-    for name, state in net.named_states():
+    for name, parameter in case.net.named_parameters():
+        values[parameter] = _first_value(name, parameter, sizes.get(name), numbers).astype(parameter.dtype)
+    for name, state in case.net.named_states():
         if name.endswith("running_mean"):
             values[state] = np.zeros(state.shape, state.dtype)
         elif name.endswith("running_variance"):
@@ -114,10 +107,11 @@ def _begun_anew(net: Module) -> Mapping[State, Array]:
     return values
 
 
-def _first_value(name: str, parameter: Parameter, numbers: np.random.Generator) -> Array:
+def _first_value(name: str, parameter: Parameter, size: float | None, numbers: np.random.Generator) -> Array:
+    kind = name.rpartition(".")[2]
     if parameter.ndim >= 2:
         inputs = math.prod(parameter.shape[:-1])
-        return numbers.standard_normal(parameter.shape) * math.sqrt(2 / max(inputs, 1))
-    if name in ("bias", "weight"):
-        return np.full(parameter.shape, 1.0 if name == "weight" else 0.0)
+        return numbers.standard_normal(parameter.shape) * (math.sqrt(2 / max(inputs, 1)) if size is None else size)
+    if kind in ("bias", "weight"):
+        return np.full(parameter.shape, 1.0 if kind == "weight" else 0.0)
     return parameter.value

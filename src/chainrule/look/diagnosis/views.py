@@ -20,13 +20,13 @@ _STYLE = {"error": "bad", "warning": "back title", "hint": "forward title"}
 _INDENT = "    "
 
 
-def findings_lines(findings: Sequence[Finding], *, pages: bool = False, nothing: str = HEALTHY) -> list[Line]:
+def findings_lines(findings: Sequence[Finding], *, pages: bool = False, has_run: bool = True) -> list[Line]:
     """The page: what was found, with evidence and advice, one finding under the other, and its page in the manual.
 
-    Where nothing was found, that is said in the words `nothing`.
+    Where nothing was found, that is said of what was looked at: data and network, and with `has_run` the run.
     """
     if not findings:
-        return [[(nothing, "good")]]
+        return [[(HEALTHY if has_run else UNTRAINED, "good")]]
     blocks = [_block(f) + ([[(f"{_INDENT}{page_of(f)}", "still")]] if pages else []) for f in findings]
     return [[("Diagnosis  ", "title"), (counted(findings), "still")], *(line for block in blocks for line in block)]
 
@@ -80,17 +80,17 @@ def value_text(value: float | str) -> str:
     return f"{value:,}" if isinstance(value, int) else short(value)
 
 
-def findings_html(findings: Sequence[Finding], nothing: str = HEALTHY) -> str:
+def findings_html(findings: Sequence[Finding], *, has_run: bool = True) -> str:
     """The same as a fragment with its own style sheet, without scripts."""
     if not findings:
-        return with_sheet(f'<h1>Diagnosis</h1><p class="good">{text(nothing)}</p>')
+        return with_sheet(f'<h1>Diagnosis</h1><p class="good">{text(HEALTHY if has_run else UNTRAINED)}</p>')
     head = f'<h1>Diagnosis</h1><p class="muted">{text(counted(findings))}</p>'
     return with_sheet(head + "".join(_card(finding) for finding in findings))
 
 
-def findings_page(findings: Sequence[Finding], title: str, nothing: str = HEALTHY) -> str:
+def findings_page(findings: Sequence[Finding], title: str, *, has_run: bool = True) -> str:
     """The same as a whole page."""
-    return document(title, findings_html(findings, nothing))
+    return document(title, findings_html(findings, has_run=has_run))
 
 
 def _card(finding: Finding) -> str:

@@ -15,7 +15,7 @@ from chainrule.look.diagnosis.graphs import counters_read, last_activation, line
 from chainrule.look.diagnosis.registry import Rule, Sign, Threshold, error, hint, warning
 from chainrule.nn.dense import Dense
 from chainrule.nn.dropout import Dropout
-from chainrule.nn.normalization import BatchNorm
+from chainrule.nn.normalization import BatchNorm, LayerNorm
 
 Array = np.ndarray[Any, Any]
 TINY_BATCH, MANY_PARAMETERS, UNREACHABLE = 8, 1000.0, 0.01
@@ -95,6 +95,16 @@ def _width(case: Case) -> Iterator[Sign]:
                 outputs=width,
                 classes=wanted,
             )
+        elif not is_single and width == wanted and int(classes.min()) > 0 and len(case.y) >= 10 * width:
+            least = int(classes.min())
+            yield hint(
+                where,
+                f"Classes are numbered from {least}: the output{'s' if least > 1 else ''} below it learn"
+                f"{'' if least > 1 else 's'} to be silent.",
+                f"y = y - {least}, and {width - least} outputs: nn.Dense(..., {width - least})",
+                outputs=width,
+                silent=least,
+            )
     elif case.failure is not None and case.loss.kind != "any" and tuple(case.step.y.shape) != shape:
         wanted_shape = case.y.shape[1:]
         wanted = math.prod(wanted_shape)
@@ -133,6 +143,15 @@ def _unreachable(case: Case) -> Iterator[Sign]:
             where,
             "A softmax over one output is always 1: nothing can be learned.",
             "remove it; binary_cross_entropy takes the logit, mean_squared_error the number itself",
+            outputs=1,
+        )
+        return
+    last = case.layers[-1] if case.layers else None
+    if width == 1 and last is not None and isinstance(last.module, LayerNorm) and _is_guess(case, last.produced):
+        yield error(
+            last.path,
+            "Layer normalisation of one number is always 0: every row gets the same answer.",
+            "remove the normalisation after the last layer",
             outputs=1,
         )
         return
@@ -387,7 +406,7 @@ RULES = (
         ("before",),
         _unreachable,
         (Threshold(UNREACHABLE, "share of the targets out of reach", "ours; DeepDiagnosis (2022)"),),
-        (*_WIRED, "dead-relu", "saturated-units", "vanishing-gradients"),
+        (*_WIRED, "dead-relu", "saturated-units", "vanishing-gradients", "updates-too-large-or-small"),
     ),
     Rule(
         "no-gradient",

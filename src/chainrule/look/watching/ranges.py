@@ -18,8 +18,8 @@ from chainrule.look.diagnosis.flow import (
     TOO_SMALL,
     VANISHED,
     VANISHED_NORM,
-    activation_of,
 )
+from chainrule.look.diagnosis.graphs import activation_of
 from chainrule.look.diagnosis.start import GROW, SHRINK
 from chainrule.look.explaining.figures import short
 from chainrule.look.watching.measuring import label_of
