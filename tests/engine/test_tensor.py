@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as arrays_of
 
 import chainrule as cr
+from chainrule.engine.symbols import _OTHER_NAMES
 from chainrule.engine.trace import trace
 from engine.functions.samples import DTYPES, FLOATS, INTEGERS, draw, same
 
@@ -342,3 +343,55 @@ def test_any_array_comes_back_as_it_went_in(x: np.ndarray) -> None:
     same(cr.asarray(x), x)
     same(np.from_dlpack(cr.asarray(x)), x)
     same(cr.asarray(cr.asarray(x).tolist(), dtype=cr.float32).reshape(x.shape), x)
+
+
+# --- Functions and operators of NumPy, given tensors ---
+
+OPERATORS = "add sub mul truediv floordiv mod pow lt le gt ge eq ne matmul"
+
+
+@pytest.mark.parametrize("name", OPERATORS.split())
+@pytest.mark.parametrize("traced", [False, True])
+def test_an_array_left_of_a_tensor_gives_a_tensor_with_the_numbers_of_numpy(name: str, traced: bool) -> None:
+    own, numbers = getattr(operator, name), np.array([1, 2, 3], "f")
+    lefts = [numbers + 1, numbers.astype("d"), np.array([2, 0, 1], "i")]
+    lefts += [] if name == "matmul" else [np.float64(2), np.int32(2), np.array(2.0)]
+    for left in lefts:
+        f = cr.compile(lambda x, left=left: own(left, x)) if traced else lambda x, left=left: own(left, x)
+        found = f(cr.asarray(numbers))
+        assert isinstance(found, cr.Tensor)
+        np.testing.assert_allclose(np.asarray(found), own(left, numbers), rtol=1e-6)
+
+
+def test_a_gradient_flows_through_an_operator_that_numpy_was_asked_for() -> None:
+    x = cr.Parameter([1.0, 2.0])
+    assert cr.backpropagate(cr.sum(np.array([3.0, 4.0], "f") * x))[x].tolist() == [3.0, 4.0]
+
+
+def test_functions_of_numpy_read_a_tensor_that_has_numbers_as_an_array() -> None:
+    x = cr.asarray([3.0, 1.0, 2.0])
+    for function in (np.asarray, np.sort, np.argmax, np.linalg.norm, np.unique, np.zeros_like, np.round, np.trapezoid):
+        found = function(x)
+        assert not isinstance(found, cr.Tensor)
+        same(np.asarray(found), np.asarray(function(np.asarray(x))))
+    same(np.stack([x, x]), np.stack([np.asarray(x)] * 2))
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((3,), 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: np.log(x), r"np.log at test_tensor.py:\d+ takes arrays, not tensors. Write cr.log, or take np.as"),
+        (lambda x: np.mean(x), r"np.mean at test_tensor.py:\d+ takes arrays, not tensors. Write cr.mean"),
+        (lambda x: divmod(np.ones(3), x), r"np.divmod at test_tensor.py:\d+ .*functions of chainrule"),
+        (lambda x: operator.iadd(np.ones(3, "f"), x), r"np.add at test_tensor.py:\d+ .*write a = a \+ b"),
+    ],
+)
+def test_a_function_of_numpy_that_would_lose_the_gradient_says_what_to_write(f, message: str) -> None:
+    with pytest.raises(cr.DTypeError, match=message):
+        f(cr.asarray([1.0, 2.0, 3.0]))
+
+
+def test_what_numpy_calls_otherwise_is_there_under_the_name_that_the_message_says() -> None:
+    missing = [own for own in _OTHER_NAMES.values() if not hasattr(cr, own)]
+    assert not missing

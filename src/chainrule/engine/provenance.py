@@ -1,7 +1,7 @@
 """Where a node comes from: the layer that made it, and the user's line of code.
 
-Layers name themselves with `module_scope`; the line is the innermost frame outside chainrule. Every node carries
-a `Provenance`; error messages, explanations and profiles are told in its terms.
+Layers name themselves with `module_scope`; the line is the innermost frame outside chainrule and NumPy. Every node
+carries a `Provenance`; error messages, explanations and profiles are told in its terms.
 """
 
 import linecache
@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+import numpy as np
+
+# Frames in these folders are not the user's: NumPy's functions, given a tensor, call back.
+_NOT_THE_USERS = tuple(str(Path(file).resolve().parent) + os.sep for file in (Path(__file__).parent, np.__file__))
 _module: ContextVar[str] = ContextVar("module", default="")
 
 
@@ -37,8 +40,8 @@ class Provenance:
 
 
 @cache
-def _is_ours(file: str) -> bool:
-    return file.startswith(_PACKAGE)
+def _is_the_users(file: str) -> bool:
+    return not file.startswith(_NOT_THE_USERS)
 
 
 @contextmanager
@@ -59,6 +62,6 @@ def current_module() -> str:
 def here() -> Provenance:
     """The provenance of a node that is made now."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
+    while frame.f_back is not None and not _is_the_users(frame.f_code.co_filename):
         frame = frame.f_back
     return Provenance(_module.get(), frame.f_code.co_filename, frame.f_lineno)

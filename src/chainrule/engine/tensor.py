@@ -18,7 +18,8 @@ from chainrule.engine.interchange import array_of, types_within
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import here
 from chainrule.engine.reference import evaluate
-from chainrule.errors import ArgumentError, DTypeError, ShapeError, TraceError
+from chainrule.engine.symbols import call_numpy, numbers_of, operator_for
+from chainrule.errors import ArgumentError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
 Scalar = bool | int | float
@@ -41,7 +42,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_node")
-    __array_ufunc__ = None  # NumPy then leaves `array * tensor` to us, where the gradient is kept
     __hash__ = object.__hash__
 
     def __init__(self, node: Node) -> None:
@@ -98,12 +98,8 @@ class Tensor:
     @property
     def value(self) -> Array:
         """The value as a read-only NumPy array (no copy)."""
-        value = self.node.value
-        if value is None:
-            raise TraceError(
-                f"a number is needed at {here()}, but the function is being traced and this tensor is only a symbol. "
-                "Use cr.where instead of a Python branch, and keep NumPy, float() and print() outside."
-            )
+        instead = "Use cr.where instead of a Python branch, and keep NumPy, float() and print() outside"
+        value: Array = numbers_of(self.node, "a number is needed", instead)
         return value
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -112,6 +108,16 @@ class Tensor:
                 raise ArgumentError(f"a {self.dtype.name} tensor cannot become {np.dtype(dtype).name} without a copy.")
             return self.value.astype(dtype)
         return self.value.copy() if copy else self.value
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Tensor:
+        """NumPy calls this for `array * tensor`: the operator is ours, so the gradient is kept."""
+        name = operator_for(ufunc, method, inputs, settings, self.__array_namespace__())
+        result: Tensor = getattr(asarray(inputs[0]), name)(inputs[1])
+        return result
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, settings: Any) -> Any:
+        """NumPy calls this for its other functions: they see an array where there are numbers."""
+        return call_numpy(function, arguments, settings, self.__array_namespace__())
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return METHODS["__array_namespace__"](api_version)

@@ -17,6 +17,7 @@ from chainrule.engine.functions.elementwise import add, equal, where
 from chainrule.engine.functions.shapes import broadcast_arrays, broadcast_to, expand_dims, permute_dims, reshape
 from chainrule.engine.graph import broadcast_shapes
 from chainrule.engine.op import Op
+from chainrule.engine.symbols import numbers_of
 from chainrule.engine.tensor import METHODS, Tensor, apply, asarray, cast, operands
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
 
@@ -120,7 +121,9 @@ def _as_integers(part: Any, shape: tuple[int, ...], axis: int) -> list[Tensor]:
     if tensor.dtype == bool_:
         if tensor.shape != shape[axis : axis + tensor.ndim]:
             raise ShapeError(f"a mask of shape {tensor.shape} does not fit the shape {shape} at axis {axis}.")
-        return [asarray(found) for found in np.nonzero(tensor.value)]
+        instead = "Its shape would depend on the data: use cr.where(mask, x, 0), and sums weighted by 0 and 1"
+        chosen = numbers_of(tensor.node, "a selection x[mask] needs to know what is true", instead)
+        return [asarray(found) for found in np.nonzero(chosen)]
     if tensor.dtype.kind != "i":
         raise DTypeError(f"an index must be integer or bool, but is {tensor.dtype.name}.")
     return [in_range(tensor, shape[axis], f"index for axis {axis}")]
@@ -266,4 +269,6 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     tensor = asarray(x)
     if not tensor.ndim:
         raise ShapeError("nonzero: a scalar has no indices.")
-    return tuple(asarray(found) for found in np.nonzero(tensor.value))
+    instead = "Its shape would depend on the data: use the mask x != 0 itself, in cr.where or as a factor"
+    values = numbers_of(tensor.node, "cr.nonzero needs to know what is zero", instead)
+    return tuple(asarray(found) for found in np.nonzero(values))

@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.engine.functions.axes import Lengths, all_axes, lengths_of, method, one_axis
 from chainrule.engine.graph import Shape, broadcast_shapes
 from chainrule.engine.op import Op
+from chainrule.engine.symbols import numbers_of
 from chainrule.engine.tensor import Axis, Tensor, apply, asarray, operands
 from chainrule.errors import ArgumentError, ShapeError
 
@@ -148,13 +149,15 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
         tensor, axis = reshape(tensor, (tensor.size,)), 0
     place = one_axis(axis, tensor.ndim, "repeat")
     counts = asarray(repeats)
-    if counts.dtype.kind != "i" or counts.ndim > 1 or builtins.any(count < 0 for count in counts.value.flat):
+    instead = "The shape would depend on the data: give a number of Python"
+    given = numbers_of(counts.node, "cr.repeat needs to know how often", instead)
+    if counts.dtype.kind != "i" or counts.ndim > 1 or builtins.any(count < 0 for count in given.flat):
         raise ArgumentError(f"repeat: repeats must hold whole numbers from 0, but is {repeats!r}.")
     before, length, after = tensor.shape[:place], tensor.shape[place], tensor.shape[place + 1 :]
     if counts.ndim and counts.size not in (1, length):
         raise ShapeError(f"repeat: {counts.size} numbers of repeats for {length} elements along axis {axis}.")
     if counts.size != 1:
-        return apply(Op.TAKE, tensor, asarray(np.repeat(np.arange(length), counts.value)), axis=place)
+        return apply(Op.TAKE, tensor, asarray(np.repeat(np.arange(length), given)), axis=place)
     times = int(counts.item())
     stretched = broadcast_to(reshape(tensor, (*before, length, 1, *after)), (*before, length, times, *after))
     return reshape(stretched, (*before, length * times, *after))

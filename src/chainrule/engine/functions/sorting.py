@@ -9,6 +9,7 @@ from chainrule.engine.functions.indexing import take_along_axis
 from chainrule.engine.functions.reductions import sum as sum_over
 from chainrule.engine.functions.shapes import cut_axis, expand_dims, flip
 from chainrule.engine.op import Op
+from chainrule.engine.symbols import numbers_of
 from chainrule.engine.tensor import Tensor, apply, asarray, operands
 from chainrule.errors import ArgumentError, ShapeError
 
@@ -80,8 +81,13 @@ def unique_all(x: Any, /) -> UniqueAll:
     the place of its value among them; and how often each occurs. NaN is never equal to NaN. Eager only: the size
     depends on data."""
     tensor = asarray(x)
+    instead = "Their number would depend on the data: use cr.one_hot and cr.sum where the values are known, or cr.sort"
     values, indices, inverse, counts = np.unique(
-        tensor.value, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
+        numbers_of(tensor.node, "cr.unique_* needs to know which values there are", instead),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+        equal_nan=False,
     )
     parts = (asarray(found) for found in (values, indices, inverse.reshape(tensor.shape), counts))
     return UniqueAll(*parts)
