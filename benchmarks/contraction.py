@@ -29,7 +29,7 @@ from chainrule.engine.kernels.contraction import scratch_bytes, write_contractio
 from chainrule.engine.kernels.walk import SIGNATURE  # noqa: E402
 from chainrule.engine.native import Native  # noqa: E402
 from chainrule.engine.op import Op  # noqa: E402
-from chainrule.engine.profile import peak_kernel  # noqa: E402
+from chainrule.engine.peaks import peak_kernel  # noqa: E402
 from chainrule.engine.provenance import Provenance  # noqa: E402
 from chainrule.engine.target import Target, host  # noqa: E402
 

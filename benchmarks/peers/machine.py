@@ -1,7 +1,6 @@
 """The machine itself: its fastest multiply-adds and its memory, by native loops on as many threads as everybody has.
 
-`Peak32` and `Peak64` multiply and add in registers only. `Triad` is y = y + s * x over arrays that no cache holds: it
-reads y, which it is about to write, so that the three transfers an element are all there are.
+`Peak32` and `Peak64` multiply and add in registers only. `Triad` is y = y + s * x over arrays that no cache holds.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from chainrule.engine.code import Code, Kind
-from chainrule.engine.native import Native
-from chainrule.engine.profile import peak_kernel
+from chainrule.engine.peaks import peak_kernel, triad_kernel
 from chainrule.engine.target import host
 from workloads import Workload
 
@@ -77,19 +74,10 @@ class Triad(_Together):
     """Bytes a second to and from memory."""
 
     def __init__(self, workload: Workload) -> None:
-        target, dtype = host(), np.dtype(np.float32)
-        kind = Kind(dtype, target.lanes(4))
-        code = Code("triad", [("i64", "count"), ("ptr noalias", "y"), ("ptr noalias", "x")], fused=target.fused)
-        with code.loop("0", "%count", kind.lanes) as number:
-            goal, source = code.element("float", "%y", number), code.element("float", "%x", number)
-            y = code.let(f"load {kind.type}, ptr {goal}, align 4")
-            x = code.let(f"load {kind.type}, ptr {source}, align 4")
-            scaled = code.let(f"fmul {kind.type} {x}, {kind.constant(0.5)}")
-            code.do(f"store {kind.type} {code.let(f'fadd {kind.type} {y}, {scaled}')}, ptr {goal}, align 4")
-        self.native = Native(code.text(), target)
-        function = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 2)(self.native.address("triad"))
+        self.native = triad_kernel(host())
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 2)(self.native.address("triad"))
         self.y, self.x = np.ones(TRIAD, np.float32), np.ones(TRIAD, np.float32)
         share = TRIAD // _threads() // 64 * 64
         parts = [(self.y[at : at + share], self.x[at : at + share]) for at in range(0, share * _threads(), share)]
-        calls = [lambda y=y, x=x: function(share, y.ctypes.data, x.ctypes.data) for y, x in parts]
+        calls = [lambda y=y, x=x: function(1, share, y.ctypes.data, x.ctypes.data) for y, x in parts]
         super().__init__(calls, 3.0 * 4 * share * len(calls))

@@ -117,7 +117,8 @@ class Program:
         Returns
         -------
         Profile
-            Time, work, traffic and share of the processor's peak for each kernel; printed, a table with a sum by layer.
+            Time, work and traffic of each kernel, and the share of what this processor can do at most, in multiply-adds
+            or in bytes a second; printed, a table with a sum by layer.
         """
         module = Module(self.kernels, self.plan, self.target, timed=True)
         run = self._runner(module, Native(lambda: module.text, self.target, module.signature))
@@ -128,7 +129,7 @@ class Program:
             run(arguments)
 
         threads = 1 if module.is_alone else team().size
-        return profile(module.calls, self.graph, self.target, step, times, threads)
+        return profile(module.calls, self.graph, len(self._results), self.target, step, times, threads)
 
     def loop(
         self,
