@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule import nn
 from chainrule.engine.compile import KEPT, RecompilationWarning
 
 X = np.arange(3, dtype="f")
@@ -209,6 +210,21 @@ def test_a_warning_says_that_a_mode_changed() -> None:
         call(number)
     with pytest.warns(RecompilationWarning, match=r"a mode \(train or eval, frozen or not\) changed"):
         call(4)
+
+
+def test_training_and_evaluation_are_counted_apart() -> None:
+    """Each with full, smaller and last batches is what an ordinary run has; the fifth for one of them is too many."""
+    net = nn.Sequential(nn.Dense(3, 2), nn.Dropout(0.5))
+    f = cr.compile(lambda x: net(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rows in (8, 5, 4, 3):
+            for mode in (net.train, net.eval):
+                mode()
+                f(np.ones((rows, 3), "f"))
+    net.train()
+    with pytest.warns(RecompilationWarning, match=r"compiled 5 times.*argument x went from float32\[3, 3\] to"):
+        f(np.ones((2, 3), "f"))
 
 
 def test_threads_that_call_with_many_signatures_get_their_results() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from chainrule.engine.run import Run
 
 KEPT = 16  # programs of one function; the one used longest ago goes first
-_OFTEN = 5  # programs after which a warning tells why there are so many
+_OFTEN = 5  # programs for training, or for evaluation, after which a warning tells why there are so many
 
 Array = np.ndarray[Any, Any]
 R = TypeVar("R")
@@ -93,7 +94,7 @@ class Compiled(Generic[R]):
         self._name = getattr(function, "__name__", type(function).__name__)
         self._programs: dict[Hashable, list[_Version]] = {}  # the one used last stands last
         self._quick: dict[Hashable, tuple[_Version, Run]] = {}  # for calls with nothing but tensors and arrays
-        self._made = 0
+        self._made: Counter[frozenset[object]] = Counter()  # programs for training, for evaluation, for neither
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -129,7 +130,7 @@ class Compiled(Generic[R]):
                 self._move_to_end(key)
                 return version, leaves
         version = self._compiled(structure, leaves)
-        self._warn_if_often(key)
+        self._warn_if_often(key, version.training)
         versions = self._programs.setdefault(key, [])
         versions.append(version)
         del versions[:-KEPT]
@@ -196,12 +197,13 @@ class Compiled(Generic[R]):
             names += [owner] if count == 1 else [f"{owner}.{number}" for number in range(count)]
         return names
 
-    def _warn_if_often(self, key: tuple[Structure, Any]) -> None:
-        self._made += 1
-        if self._made == _OFTEN:
-            *_, last = [*self._programs] or [key]
+    def _warn_if_often(self, key: tuple[Structure, Any], training: frozenset[object]) -> None:
+        self._made[training] += 1
+        if self._made[training] == _OFTEN:
+            alike = [k for k, each in [*self._programs.items()] if any(one.training == training for one in each)]
+            *_, last = alike or [key]
             warnings.warn(
-                f"{self._name} was compiled {self._made} times; this time because {self._difference(last, key)}. Each "
+                f"{self._name} was compiled {_OFTEN} times; this time because {self._difference(last, key)}. Each "
                 "costs a fraction of a second: keep shapes alike (a last batch of its own size is one more), and hand "
                 "over changing numbers as tensors.",
                 RecompilationWarning,
@@ -231,6 +233,8 @@ class _Version:
         results = program.traced.graph.outputs[: len(program.traced.graph.outputs) - len(program.traced.writes)]
         self._forgotten = [Forgotten(frozenset({(name, node)})) if node.tracked else None for node in results]
         self._nothing: list[Forgotten | None] = [None] * len(results)
+        # Whether its layers are trained or evaluated: both, where some are the one and some the other.
+        self.training = frozenset(value for _, name, value in program.traced.modes if name == "training")
         self.used = False  # quickly, since one was last forgotten
         self._checked = modes.latest
         self._holds = True
