@@ -127,6 +127,42 @@ def test_scratch_counts_for_every_thread(monkeypatch: pytest.MonkeyPatch) -> Non
         require_room(memory, 4)
 
 
+def test_first_copies_of_assigned_states_count_until_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assigned, read = cr.State(np.zeros(1000, "f"), "assigned"), cr.State(np.zeros(5000, "f"), "read")
+
+    def step(x):
+        assigned.assign(assigned + x)
+        return cr.sum(read)
+
+    made, again = (Program(trace(step, np.float32(1))) for _ in range(2))
+    monkeypatch.setattr(budget, "_free", lambda: 3900)
+    with pytest.raises(cr.ResourceError, match=r"states, 3.91 KiB of it for copies of states, but only 3.81 KiB are"):
+        made(np.float32(1))
+    monkeypatch.setattr(budget, "_free", lambda: 6000)
+    made(np.float32(1))
+    monkeypatch.setattr(budget, "_free", lambda: 3900)
+    again(np.float32(1))
+    assert assigned.tolist() == [2.0] * 1000
+
+
+@pytest.mark.parametrize("of_variant", [False, True])
+def test_results_of_all_steps_of_a_loop_must_fit(of_variant: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.zeros((9, 5), "f")
+    small, large = (Program(trace(f, x[:4])) for f in (cr.sum, lambda x: (cr.sum(x), cr.zeros((100, 100)) + x[0, 0])))
+    rows = np.zeros((1000, 4), np.int64)
+    small.ready(), large.ready()
+    monkeypatch.setattr(budget, "_free", lambda: 2**24)
+
+    def run(steps: int) -> list[np.ndarray]:
+        if of_variant:
+            return small.loop([x], rows, variant=large, at=np.arange(1000) < steps)
+        return large.loop([x], rows[:steps])
+
+    assert run(400)[1].shape == (400, 100, 100)
+    with pytest.raises(cr.ResourceError, match=r"results of \d+ steps need 38.\d MiB.* only 16 MiB .*fewer steps"):
+        run(1000)
+
+
 def test_the_limits_of_control_groups_count(tmp_path: Path) -> None:
     """Files as the Linux kernel's documentation of both versions of control groups describes them."""
     own = tmp_path / "own"

@@ -13,6 +13,7 @@ from chainrule.engine.state import State
 from chainrule.errors import ResourceError
 
 _SHOWN = 5  # arrays that are named
+_NOT_WORTH_ASKING = 2**22  # bytes: to ask the system takes longer than a short loop
 # For version 2 of control groups, and for version 1: the folder, and the files of limit and usage.
 _GROUPS = {
     "": ("", "memory.max", "memory.current"),
@@ -98,21 +99,46 @@ def memory_of(graph: Graph, arguments: int, results: int, plan: Plan, scratch: i
     )
 
 
-def require_room(memory: Memory, threads: int) -> None:
-    """Refuse a program of which arena, scratch for all threads and results do not fit into the memory that is free.
+def require_room(memory: Memory, threads: int, copies: int = 0) -> None:
+    """Refuse a program of which arena, scratch for all threads, results, and copies of states do not fit.
+
+    Parameters
+    ----------
+    memory, threads
+        What it needs, and how many threads run it.
+    copies
+        Bytes of the states that will be copied when it first runs.
 
     Raises
     ------
     ResourceError
-        With the largest arrays.
+        With the largest arrays, where this is more than the memory that is free.
     """
     free = _free()
-    needed = memory.arena + memory.scratch * threads + memory.results
+    needed = memory.arena + memory.scratch * threads + memory.results + copies
     if free is not None and needed > free:
         arrays = ", ".join(map(str, memory.largest))
+        of_states = f", {_size(copies)} of it for copies of states" if copies else ""
         raise ResourceError(
-            f"this program needs {_size(needed)} of memory beside its {_size(memory.states)} of parameters and states, "
-            f"but only {_size(free)} are free. Its largest arrays are {arrays}. Use smaller batches or cr.checkpoint."
+            f"this program needs {_size(needed)} of memory beside its {_size(memory.states)} of parameters and states"
+            f"{of_states}, but only {_size(free)} are free. Its largest arrays are {arrays}. Use smaller batches or "
+            "cr.checkpoint."
+        )
+
+
+def require_room_for_results(needed: int, steps: int) -> None:
+    """Refuse a loop of which the results of all steps, so many bytes, do not fit into the memory that is free.
+
+    Raises
+    ------
+    ResourceError
+        With what to do.
+    """
+    free = _free() if needed > _NOT_WORTH_ASKING else None
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"loop: the results of {steps} steps need {_size(needed)} of memory, but only {_size(free)} are free. Make "
+            "fewer steps in one call, or let the step return less."
         )
 
 

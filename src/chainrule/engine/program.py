@@ -92,8 +92,9 @@ class Program:
         return found
 
     def _runner(self, module: Module, native: Native) -> Run:
-        require_room(self.memory, 1 if module.is_alone else team().size)
         written = set(self.traced.writes)
+        copies = sum(state.look().nbytes for state in written if not state.is_lent)
+        require_room(self.memory, 1 if module.is_alone else team().size, copies)
         return Run(module, native, STEP, self._arguments, self._results, self.traced.reads, written)
 
     @property

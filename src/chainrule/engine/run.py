@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.budget import require_room_for_results
 from chainrule.engine.context import places
 from chainrule.engine.dtypes import DType
 from chainrule.engine.emit import Module
@@ -240,10 +241,14 @@ class Run:
         """See `Program.loop`."""
         rows = self._checked(data, rows)
         turns = _turns(at, len(rows), variant is not None)
+        looks = np.count_nonzero(turns >= 0)
+        sizes, more_sizes = (run.table_of_results()[1] if run else () for run in (self, variant))
+        needed = len(rows) * sum(sizes) + int(looks) * sum(more_sizes[len(sizes) :])
+        require_room_for_results(needed, len(rows))
         kept = [contiguous(array) for array in data]
         results = [np.empty((len(rows), *shape), dtype) for shape, dtype in self.results]
         more = [] if variant is None else variant.results[self._shared_with(variant) :]
-        figures = [np.empty((np.count_nonzero(turns >= 0), *shape), dtype) for shape, dtype in more]
+        figures = [np.empty((looks, *shape), dtype) for shape, dtype in more]
         runs = [self] if variant is None else [self, variant]
         words = np.zeros(FIRST + len(data) + len(results) + len(figures), np.int64)
         words[STEP_AT], words[STOP] = self.address, address_of(stop.word)

@@ -69,6 +69,11 @@ class State(Tensor):
             context.places.changed()
         return self._lent
 
+    @property
+    def is_lent(self) -> bool:
+        """Whether a program may write to its array: to lend it takes no copy then."""
+        return self._lent is not None
+
     def look(self) -> Array:
         """The array of the value, only to be read now, without taking it from the program to which it is lent."""
         value = self._node.value if self._lent is None else self._lent
