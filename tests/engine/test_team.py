@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine.program import Program
-from chainrule.engine.team import Team, team
+from chainrule.engine.team import Team, _teams, team
 from chainrule.engine.trace import trace
 
 X = np.linspace(-1, 1, 300 * 300, dtype="f").reshape(300, 300)
@@ -84,8 +85,7 @@ def test_small_work_is_done_by_one_thread() -> None:
 def test_a_team_takes_whoever_comes_and_waits_for_nobody_else() -> None:
     program, crew = shared(), Team(4)
     expected = bits(program(X))
-    for bell in crew._bells:  # nobody is ever called
-        bell.release = lambda: None
+    crew._bells = []  # nobody is ever called
     assert not crew._words[:8].any()
     assert crew.size == 4
     assert bits(program(X)) == expected
@@ -140,6 +140,22 @@ def together(jobs: list[Callable[[], None]]) -> None:
         assert not thread.is_alive()
 
 
+def test_threads_that_need_the_first_team_at_once_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Barrier(2)
+
+    def slow(size: int) -> Team:
+        begin.wait(10)  # both have seen that there is none
+        return Team(size)
+
+    cr.threads(2)
+    _teams.leave()
+    found: list[Team] = []
+    with monkeypatch.context() as context:
+        context.setattr("chainrule.engine.team.Team", slow)
+        together([lambda: found.append(team()), lambda: found.append(team())])
+    assert found[0] is found[1] is team()
+
+
 def test_the_team_can_change_while_a_program_is_kept() -> None:
     program = shared()
     cr.threads(2)
@@ -159,6 +175,41 @@ def test_an_exception_between_calls_leaves_the_team_usable() -> None:
         with pytest.raises(cr.ArgumentError, match="out of bounds"):
             f(X, bad)
         np.testing.assert_array_equal(f(X, good), expected)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that interrupt on this system")
+def test_an_interrupt_at_any_moment_leaves_programs_and_the_team_usable() -> None:
+    """As Ctrl-C does, between any two steps of Python's own; steps are so short that it is most often there."""
+    ended = run(
+        f"""{WORK}
+import signal, threading
+from chainrule.engine.team import team
+small, large = cr.compile(lambda x: x + 1), cr.compile(lambda x: cr.sum(cr.exp(x), axis=0))
+def both():
+    return np.asarray(small(x[:2])).tobytes() + np.asarray(large(x[:40])).tobytes()
+expected = both()
+class Interrupt(Exception): pass
+def interrupt(*_):
+    raise Interrupt
+signal.signal(signal.SIGALRM, interrupt)
+for number in range(4000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2e-6 + 1e-6 * (number % 60))
+        while True:
+            both()
+    except Interrupt:
+        pass
+    except cr.ChainruleError as error:
+        os.write(1, str(error).encode())
+        os._exit(1)
+def check():
+    print(both() == expected, team()._at_work)
+thread = threading.Thread(target=check, daemon=True)
+thread.start()
+thread.join(30)
+"""
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True {}\n", "")
 
 
 # --- Processes ---

@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -72,25 +72,18 @@ class Stop:
         self.word[0] = 1
 
 
-class _Door:
-    """One thread at a time goes through; a thread that is inside already, in a signal handler, is refused."""
+def _enter_once(run: Run) -> threading.RLock:
+    """The lock of a run, to go through; a thread that is inside already, in a signal handler, is refused.
 
-    def __init__(self) -> None:
-        self._lock, self._is_busy = threading.RLock(), False
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._is_busy:
-            self._lock.release()
-            raise ChainruleError(
-                "a compiled function was called while the same thread is running it, as from a signal handler: set a "
-                "flag there, and call the function afterwards."
-            )
-        self._is_busy = True
-
-    def __exit__(self, *_: object) -> None:
-        self._is_busy = False
-        self._lock.release()
+    Only the lock itself knows who is inside: an interrupt can come between any two calls of Python code, so a flag
+    beside it would stay up.
+    """
+    if run.lock._is_owned():  # type: ignore[attr-defined]  # as the standard library's own Condition asks
+        raise ChainruleError(
+            "a compiled function was called while the same thread is running it, as from a signal handler: set a flag "
+            "there, and call the function afterwards."
+        )
+    return run.lock
 
 
 class Run:
@@ -137,7 +130,7 @@ class Run:
         self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
         self.loops: dict[tuple[tuple[str, ...], Results | None], tuple[Native, int]] = {}
         self.batches: list[Array] = []
-        self.lock = _Door()
+        self.lock = threading.RLock()
         _runs.add(self)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
@@ -151,7 +144,7 @@ class Run:
 
     def on(self, arguments: Sequence[Array]) -> list[Array]:
         """One step on arrays that are known to have the right shapes and data types."""
-        with self.lock:
+        with _enter_once(self):
             if not self.is_bound:
                 self._bind_places()
             if self.places is not places.latest:
@@ -255,10 +248,9 @@ class Run:
         words[FIRST:] = [address_of(array) for array in (*kept, *results, *figures)]
         if variant is not None:
             words[VARIANT_AT], words[VARIANT_JOB] = variant.address, variant.job_at
-        with ExitStack() as locks:
-            for run in sorted(runs, key=id):  # in one order, so that two loops never wait for each other
-                locks.enter_context(run.lock)
-            locks.enter_context(_own_room_after(runs))
+        # In one order, so that two loops never wait for each other; of one run the lock is taken twice.
+        first, last_run = min(runs, key=id), max(runs, key=id)
+        with _enter_once(first), last_run.lock if last_run is first else _enter_once(last_run), _own_room_after(runs):
             address = self._loop_for([array.dtype for array in data], variant)
             if not self.batches:
                 self.batches = [_place(shape, dtype) for shape, dtype in self.arguments]
@@ -384,7 +376,7 @@ _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 def _free_locks() -> None:
     """In a child that was forked nobody is left who would release what another thread held."""
     for run in _runs:
-        run.lock = _Door()
+        run.lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

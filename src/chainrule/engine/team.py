@@ -14,6 +14,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -219,13 +220,14 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._lock = threading.Lock()
+        self._at_work: dict[str, object] = {}  # "leader": who leads the job at hand, and nothing otherwise
         self._native: Native | None = None
         self._room = np.zeros((_AWAKE + (size + 1) * _LINE), np.int64)
         skipped = -(self._room.ctypes.data // 8) % _LINE  # the first word of a cache line
         self._words = self._room[skipped:]
         self._words[_DOOR] = _CLOSED
-        self._bells = [threading.Semaphore(0) for _ in range(size - 1)]
+        # Of C: an interrupt within a semaphore of Python's would leave it locked.
+        self._bells: list[SimpleQueue[None]] = [SimpleQueue() for _ in range(size - 1)]
 
     @property
     def memory(self) -> int:
@@ -237,39 +239,42 @@ class Team:
 
         A team that is at work already (called by two Python threads) leaves the second caller alone with its job.
         """
-        if self.size == 1 or not self._lock.acquire(blocking=False):
-            _alone(function)(job, 0, 1)
-            return 1
-        try:
+        own = object()
+        try:  # an interrupt may come after any call, so what tells who leads is one object, set and looked at at once
+            if self.size == 1 or self._at_work.setdefault("leader", own) is not own:
+                _alone(function)(job, 0, 1)
+                return 1
             lead, memory = self._ready()
             for number, bell in enumerate(self._bells):
                 if not self._words[_AWAKE + number * _LINE]:
-                    bell.release()
+                    bell.put(None)
             return int(lead(memory, function, job, self.size - 1, patience))
-        finally:
-            self._lock.release()
+        finally:  # no call in here: nothing can interrupt it
+            if "leader" in self._at_work and self._at_work["leader"] is own:
+                del self._at_work["leader"]
 
     def _ready(self) -> tuple[Callable[..., int], int]:
         """The native leader and the memory; workers begin when they are first needed."""
         if self._native is None:
-            self._native = Native(_team_text(host()), host())
-            self._lead = _LEAD(self._native.address("lead"))
-            self._worker = _WORKER(self._native.address("worker"))
+            native = Native(_team_text(host()), host())
+            self._lead = _LEAD(native.address("lead"))
+            self._worker = _WORKER(native.address("worker"))
             self._memory = self.memory
+            self._native = native  # only now: what an interrupt leaves undone before is done next time
             for number, bell in enumerate(self._bells):
                 threading.Thread(target=self._work, args=(number, bell), name="chainrule", daemon=True).start()
         return self._lead, self._memory
 
-    def _work(self, number: int, bell: threading.Semaphore) -> None:
+    def _work(self, number: int, bell: SimpleQueue[None]) -> None:
         while not self._words[_LEAVE]:
-            bell.acquire()
+            bell.get()
             self._worker(self._memory, number)
 
     def dismiss(self) -> None:
         """Send the workers home."""
         self._words[_LEAVE] = 1
         for bell in self._bells:
-            bell.release()
+            bell.put(None)
 
 
 _STEP = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -283,25 +288,23 @@ class _Teams:
 
     def __init__(self) -> None:
         self.size: int | None = None
-        self.team: Team | None = None
+        self._made: dict[str, Team] = {}  # one or none; of two threads that make one at once both get the first
 
     def current(self) -> Team:
-        if self.team is None:
-            self.team = Team(self.size or _size_by_itself())
-        return self.team
+        return self._made.get("team") or self._made.setdefault("team", Team(self.size or _size_by_itself()))
 
     def resize(self, size: int | None) -> None:
         self.size = size
         self.leave()
 
     def leave(self) -> None:
-        if self.team is not None:
-            self.team.dismiss()
-            self.team = None
+        gone = self._made.pop("team", None)
+        if gone is not None:
+            gone.dismiss()
 
     def forget(self) -> None:
         """After a fork only the thread that forked is left: the child makes a team of its own."""
-        self.team = None
+        self._made.clear()
 
 
 _teams = _Teams()
