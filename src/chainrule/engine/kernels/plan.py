@@ -196,7 +196,8 @@ def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
         return product.depth > 0 and strip.panel.width > 1
     panel_bytes = product.depth * strip.panel.width * product.dtype.itemsize
     beside = product.right.down == strip.panel.width
-    return not beside and strip.heights.tiles >= _FEW_TILES and panel_bytes >= _LONG_SHARE * target.first_cache
+    few = max(_FEW_TILES, strip.heights.rows)  # a tall tile hides where its lines come from
+    return not beside and strip.heights.tiles >= few and panel_bytes >= _LONG_SHARE * target.first_cache
 
 
 def _group(product: Product, strip: Strip, target: Target) -> int:
