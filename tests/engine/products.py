@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.engine.code import MEMORY, Code
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Access, Apply, Contraction, Load, Store
-from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
+from chainrule.engine.kernels.contraction import SITES, scratch_bytes, write_contraction
 from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.tile import Finish
 from chainrule.engine.kernels.walk import SIGNATURE
@@ -71,15 +71,22 @@ class Compiled:
     native: Native | None
     scratch: int
 
-    def run(self, threads: int) -> None:
-        """Each thread's share in turn; the scratch memory holds nonsense before."""
+    def run(self, threads: int, order: Sequence[int] | None = None) -> None:
+        """The threads one after the other, in any order; the scratch memory holds nonsense before.
+
+        Where parts are claimed, the first one finds everything still to be done, and the others nothing.
+        """
         assert self.native is not None
-        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 6)(self.native.address("product"))
+        kinds = [*[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 7, ctypes.c_int64]
+        function = ctypes.CFUNCTYPE(None, *kinds)(self.native.address("product"))
         arrays = (self.left, self.right, self.result, self.other, self.bias)
-        for thread in range(threads):
+        claims = np.zeros((threads, 2 * SITES), np.int64)
+        for thread in order or range(threads):
             memory = np.full(self.scratch + 64 + 2 * GUARD * 8, UNTOUCHED, np.uint8)
             skip = -(memory.ctypes.data + GUARD * 8) % 64 + GUARD * 8
-            function(thread, threads, memory.ctypes.data + skip, *[array.address for array in arrays])
+            addresses = [array.address for array in arrays]
+            function(thread, threads, memory.ctypes.data + skip, *addresses, claims.ctypes.data, claims.strides[0])
+            assert (claims[:, SITES:] == 0).all()
             assert (memory[:skip] == UNTOUCHED).all(), "written before the scratch memory"
             assert (memory[skip + self.scratch :] == UNTOUCHED).all(), "written after the scratch memory"
 
@@ -92,10 +99,11 @@ def compiled(
     kept: bool = True,
     finished: bool = False,
     beside: bool = False,
+    claimed: bool = False,
     run: bool = True,
 ) -> Compiled:
     """The product of two arrays as a function; `finished`: with a bias added for another array; `beside`: planned as
-    if that read two more arrays."""
+    if that read two more arrays; `claimed`: threads claim their parts."""
     first, second = left.node(), right.node()
     batch = np.broadcast_shapes(left.view.shape[:-2], right.view.shape[:-2])
     shape = (*batch, left.view.shape[-2], right.view.shape[-1])
@@ -119,13 +127,19 @@ def compiled(
     bias.view[...] = np.arange(shape[-1])
     code = Code(
         "product",
-        [*SIGNATURE, ("ptr", "scratch"), *(("ptr", f"a{number}") for number in range(5))],
+        [
+            *SIGNATURE,
+            ("ptr", "scratch"),
+            *(("ptr", f"a{number}") for number in range(5)),
+            ("ptr", "claims"),
+            ("i64", "apart"),
+        ],
         fused=target.fused,
         masked=target.masked,
     )
     arrays = {first: "%a0", second: "%a1", product: "%a2"}
     finish = _with_bias(product) if finished else None
-    write_contraction(code, contraction, arrays, target, finish, kept)
+    write_contraction(code, contraction, arrays, target, finish, kept, claimed=claimed)
     text = "\n".join([*code.declarations, code.text()])
     scratch = scratch_bytes(contraction, target, kept, finished)
     return Compiled(left, right, result, other, bias, contraction, text, Native(text, target) if run else None, scratch)

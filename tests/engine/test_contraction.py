@@ -99,13 +99,15 @@ sizes = st.one_of(st.integers(0, 70), st.sampled_from([1, 2, 8, 16, 17, 31, 64])
     dtype=st.sampled_from(["float32", "float32", "float64", "int32", "int64"]),
     target=st.sampled_from(sorted(TARGETS)),
     use=st.sampled_from([(True, False), (True, True), (False, True)]),
+    claimed=st.booleans(),
 )
-def test_any_product_equals_numpy(rows, depth, columns, batches, layouts, dtype, target, use) -> None:
+def test_any_product_equals_numpy(rows, depth, columns, batches, layouts, dtype, target, use, claimed) -> None:
     rng = np.random.default_rng(0)
     kept, finished = use
     left = array(rng, (*batches[0], rows, depth), layouts[0], np.dtype(dtype))
     right = array(rng, (*batches[1], depth, columns), layouts[1], np.dtype(dtype))
-    check(compiled(left, right, TARGETS[target], kept=kept, finished=finished), kept=kept, finished=finished)
+    product = compiled(left, right, TARGETS[target], kept=kept, finished=finished, claimed=claimed)
+    check(product, kept=kept, finished=finished)
 
 
 @pytest.mark.parametrize("use", [(True, True), (False, True)], ids=["kept", "not kept"])
@@ -132,11 +134,26 @@ def test_an_epilogue_along_the_rows_sees_every_element_once(name, shape, layouts
     left = array(rng, (*batch, rows, depth), layouts[0], np.dtype(np.float32))
     right = array(rng, (*batch, depth, columns), layouts[1], np.dtype(np.float32))
     target = replace(TARGETS[name], second_cache=2**16)
-    product = compiled(left, right, target, kept=use[0], finished=use[1], beside=True)
+    product = compiled(left, right, target, kept=use[0], finished=use[1], beside=True, claimed=rows % 2 == 1)
     blocks = Plan.of(Product.of(product.contraction), target).blocks
     assert blocks is not None
     assert blocks.wide
     check(product, kept=use[0], finished=use[1])
+
+
+@pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")], ids="·".join)
+@pytest.mark.parametrize("shape", [(90, 300, 150), (3, 45, 200, 70)], ids=str)
+def test_a_thread_does_what_nobody_else_has_claimed(shape, layouts) -> None:
+    *batch, rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    left = array(rng, (*batch, rows, depth), layouts[0], np.dtype(np.float32))
+    right = array(rng, (*batch, depth, columns), layouts[1], np.dtype(np.float32))
+    product = compiled(left, right, host(), claimed=True)
+    product.run(3, order=[1])
+    np.testing.assert_array_equal(product.result.view, np.matmul(left.view, right.view))
+    product = compiled(left, right, host())
+    product.run(3, order=[1])
+    assert (product.result.view == UNTOUCHED).any()  # without claims the others' parts are theirs
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

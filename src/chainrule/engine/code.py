@@ -4,7 +4,7 @@
 registers; addresses are bytes-free: `element` steps by whole elements of a type.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -188,6 +188,20 @@ class Code:
         self.label(latch)
         self.do(f"{following} = add nsw i64 {counter}, {step}")
         self.do(f"br label %{head}{hint}")
+        self.label(done)
+
+    @contextmanager
+    def drawing(self, draw: Callable[[], str], stop: str) -> Iterator[str]:
+        """A loop over the i64 numbers that `draw` writes the code for, until one is not below `stop`."""
+        number = self.fresh("")
+        head, body, done = (f"{part}{number}" for part in ("head", "body", "done"))
+        self.label(head)
+        drawn = draw()
+        more = self.let(f"icmp slt i64 {drawn}, {stop}")
+        self.do(f"br i1 {more}, label %{body}, label %{done}")
+        self.label(body)
+        yield drawn
+        self.do(f"br label %{head}")
         self.label(done)
 
     @contextmanager

@@ -30,7 +30,7 @@ from chainrule.engine.kernel import (
     nodes_made,
 )
 from chainrule.engine.kernels.body import write_fixed
-from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction
+from chainrule.engine.kernels.contraction import SITES, scratch_bytes, write_contraction
 from chainrule.engine.kernels.epilogue import Epilogue, write_failures
 from chainrule.engine.kernels.loops import write_loop
 from chainrule.engine.kernels.reductions import write_reduction
@@ -71,6 +71,11 @@ class Call:
     waits: bool
     sites: tuple[Node, ...]
 
+    @property
+    def claimed(self) -> bool:
+        """Whether threads claim their parts of it, piece by piece."""
+        return isinstance(self.kernel, Contraction) and not self.alone
+
 
 class Module:
     """An LLVM module that holds a step over `kernels`, whose arrays live where `plan` says.
@@ -85,7 +90,8 @@ class Module:
     is_alone
         Whether one thread does everything.
     scratch
-        Bytes of scratch memory that each thread needs.
+        Bytes of scratch memory that each thread needs; the first `claims` of them count what has been claimed of its
+        parts of kernels.
     sites
         For each word of the status the node that went wrong where the word is not 0.
     signature
@@ -97,7 +103,10 @@ class Module:
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
         self.calls = tuple([self._call(kernel, waits) for kernel, waits in _with_barriers(kernels, plan)])
         self.is_alone = all(call.alone for call in self.calls)
-        self.scratch = max((_scratch(call.kernel, target) for _, call, _ in self._functions.values()), default=0)
+        words = SITES * sum(call.claimed for call in self.calls)
+        self.claims = -(-8 * words // ALIGNMENT) * ALIGNMENT
+        scratch = max((_scratch(call.kernel, target) for _, call, _ in self._functions.values()), default=0)
+        self.scratch = self.claims + scratch
         self.sites = tuple(site for call in self.calls for site in call.sites)
         steps = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
@@ -185,13 +194,15 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     parameters = [("ptr noalias", f"a{number}") for number in range(len(call.homes))]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
+    parameters += [("ptr", "claims"), ("i64", "apart")] if call.claimed else []
     options = {"fused": target.fused, "masked": target.masked, "alone": call.alone}
     code = Code(call.function, parameters, internal=True, **options)
     arrays = {node: f"%{name}" for node, name in names.items()}
     if isinstance(call.kernel, Contraction):
         epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
         finish = epilogue if call.kernel.stores else None
-        write_contraction(code, call.kernel, arrays, target, finish, call.kernel.kept, epilogue.ahead)
+        kept, claimed = call.kernel.kept, call.claimed
+        write_contraction(code, call.kernel, arrays, target, finish, kept, epilogue.ahead, claimed=claimed)
         return [*epilogue.functions, code]
     made = nodes_made(call.kernel)
     write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
@@ -226,9 +237,12 @@ class _Step:
         self.table, self.team, self.status, memory = (
             code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in range(4)
         )
-        self.share = code.element("i8", memory, code.let(f"mul i64 %thread, {module.scratch}"))
+        share = code.element("i8", memory, code.let(f"mul i64 %thread, {module.scratch}"))
+        self.share = code.element("i8", share, str(module.claims))
+        self.memory, self.claimed = memory, 0
         self.slots: dict[int, str] = {}
         clock = _Clock(code, self.team) if module.timed else None
+        self._forget_claims(share)
         sites = 0
         for number, call in enumerate(module.calls):
             self._call(call, sites)
@@ -237,6 +251,14 @@ class _Step:
                 clock.read(number)
         if module.plan.copies:
             self._copies()
+
+    def _forget_claims(self, share: str) -> None:
+        """Nothing of this thread's parts has been claimed yet; the threads meet, so that nobody claims before."""
+        code, words = self.code, SITES * sum(call.claimed for call in self.module.calls)
+        for word in range(words):
+            code.do(f"store i64 0, ptr {code.element('i64', share, str(word))}")
+        if words:
+            code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
 
     def _call(self, call: Call, sites: int) -> None:
         code = self.code
@@ -249,8 +271,13 @@ class _Step:
         if call.alone:
             with code.when(code.let("icmp eq i64 %thread, 0")):
                 code.do(f"call void @{call.function}({arguments}, i64 0, i64 1)")
-        else:
-            code.do(f"call void @{call.function}({arguments}, i64 %thread, i64 %threads)")
+            return
+        arguments += ", i64 %thread, i64 %threads"
+        if call.claimed:
+            claims = code.element("i64", self.memory, str(SITES * self.claimed))
+            self.claimed += 1
+            arguments += f", ptr {claims}, i64 {self.module.scratch}"
+        code.do(f"call void @{call.function}({arguments})")
 
     def _pointer(self, home: Home) -> str:
         if home.slot not in self.slots:

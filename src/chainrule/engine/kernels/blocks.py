@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from chainrule.engine.code import Code
 from chainrule.engine.kernels.packing import TOGETHER, Copy, kind_of, load, moved, store
 from chainrule.engine.kernels.plan import Blocks
-from chainrule.engine.kernels.shares import Share, plus, smaller, times
+from chainrule.engine.kernels.shares import Share, parts, plus, smaller, times, unless_done
 from chainrule.engine.kernels.strips import Here, Spot, Writer
 from chainrule.engine.kernels.sums import LONGEST_TURN, Left, Right, Sums
 from chainrule.engine.kernels.tile import Strip, Tile
@@ -57,13 +57,17 @@ def write_blocks(writer: Writer, strip: Strip, blocks: Blocks) -> None:
 def _write_bands(large: _Large) -> None:
     """A thread's share of a strip: whole rows, group by group, each finished along the rows."""
     writer, strip, blocks, code = large.writer, large.strip, large.blocks, large.code
+    site = writer.site_of(strip)
+    copied = code.variable("i64", "-1") if site is not None else ""
+    claim = -(-writer.plan.tiles_in_claim(writer.product, strip) // strip.count)
+    claim = min(-(-claim // blocks.band) * blocks.band, blocks.tiles)
     with ExitStack() as stack:
-        share = Share(code, [math.prod(writer.product.batch), strip.heights.tiles])
-        stack.enter_context(share.any())
+        share = stack.enter_context(parts(code, [math.prod(writer.product.batch), strip.heights.tiles], site, claim))
         batch = stack.enter_context(share.level(0))
         low, high = share.bounds
         block = _Block(batch, "0", str(strip.count), low, high, "0", str(writer.product.depth), str(blocks.depth))
-        large.copy_right(block)
+        with unless_done(code, site, copied, batch):
+            large.copy_right(block)
         first = stack.enter_context(code.loop(low, high, blocks.tiles))
         last = smaller(code, plus(code, first, blocks.tiles), high)
         large.copy_left(block, first, last)

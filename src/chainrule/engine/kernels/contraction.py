@@ -17,6 +17,8 @@ from chainrule.engine.kernels.strips import Writer
 from chainrule.engine.kernels.tile import Finish
 from chainrule.engine.target import Target
 
+SITES = 2  # strips of a product at most
+
 
 def scratch_bytes(contraction: Contraction, target: Target, kept: bool, finish: bool) -> int:
     """Bytes of scratch memory that each thread needs."""
@@ -34,13 +36,17 @@ def write_contraction(
     finish: Finish | None,
     kept: bool,
     ahead: Finish | None = None,
+    *,
+    claimed: bool = False,
 ) -> None:
     """Write a thread's share of a product, and what `finish` writes for each tile once it is in memory.
 
     Where `finish` is for bands of tiles, `ahead` writes for each tile what is good to do long before.
 
     The function has parameters `%thread` and `%threads` (i64) and `%scratch` (aligned to 64 bytes, `scratch_bytes`
-    long, used by this thread alone). The product goes to its array if it is `kept`, else only to `finish`.
+    long, used by this thread alone). Where threads claim their parts (`claimed`), also `%claims` and `%apart` (see
+    `shares.parts`), with `SITES` words for each thread that are 0 before. The product goes to its array if it is
+    `kept`, else only to `finish`.
     """
     if not contraction.node.size or not (kept or finish):
         return
@@ -52,7 +58,16 @@ def write_contraction(
     result = arrays[contraction.node] if kept else None
     scratch = Scratch.of(product, plan, kept)
     writer = Writer(
-        code, product, plan, scratch, left=names[0], right=names[1], result=result, finish=finish, ahead=ahead
+        code,
+        product,
+        plan,
+        scratch,
+        left=names[0],
+        right=names[1],
+        result=result,
+        finish=finish,
+        ahead=ahead,
+        claimed=claimed,
     )
     for strip in plan.strips:
         if plan.blocks:

@@ -20,6 +20,7 @@ _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
 _DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
+_CLAIM = 16000  # cycles of work that a thread claims at a time: what others wait for at most, against what it costs
 _FAR_SHARE = 1.5  # of the second cache, past which an optimizer's parameter and moments do not stay near
 _BAND = 48 * 1024  # bytes of a product that wait for an epilogue along the rows
 _WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
@@ -168,6 +169,11 @@ class Plan:
     def tiles_together(self, strip: Strip) -> int:
         """How many tiles of a strip are computed before the next panel."""
         return min(self.group or strip.heights.tiles, strip.heights.tiles)
+
+    def tiles_in_claim(self, product: Product, strip: Strip) -> int:
+        """How many tiles of a strip a thread claims at a time."""
+        cycles = strip.heights.rows * len(strip.panel.offsets) * product.depth / 2
+        return max(1, int(_CLAIM / max(1.0, cycles)))
 
 
 def _is_dots(product: Product) -> bool:

@@ -14,23 +14,16 @@ from chainrule.engine.graph import Shape
 
 
 class Share:
-    """This thread's part of all points of a nest of loops, counted with the last loop fastest.
+    """A part of all points of a nest of loops, counted with the last loop fastest: by default this thread's.
 
-    Open the levels one inside the other; `bounds` are the part of what is inside the open ones. Each part is as long as
-    any other, give or take one point, and the first threads have the longer ones.
+    Open the levels one inside the other; `bounds` are the part of what is inside the open ones. Each thread's part is
+    as long as any other, give or take one point, and the first threads have the longer ones.
     """
 
-    def __init__(self, code: Code, sizes: Sequence[int]) -> None:
+    def __init__(self, code: Code, sizes: Sequence[int], bounds: tuple[str, str] | None = None) -> None:
         self._code, self._sizes = code, tuple(sizes)
         total = math.prod(sizes)
-        if code.alone:
-            self.bounds = ("0", str(total))
-            return
-        before = code.let(f"mul i64 %thread, {total}")
-        ends = [before, code.let(f"add i64 {before}, {total}")]
-        least = code.let("add i64 %threads, -1")
-        low, high = (_divided(code, code.let(f"add i64 {end}, {least}"), total) for end in ends)
-        self.bounds = (low, high)
+        self.bounds = bounds or (("0", str(total)) if code.alone else _bounds(code, total, "%thread"))
 
     @contextmanager
     def any(self) -> Iterator[None]:
@@ -64,6 +57,56 @@ class Share:
             self.bounds = (larger(code, relative[0], "0"), smaller(code, relative[1], str(inner)))
             yield index
         self.bounds = (low, high)
+
+
+@contextmanager
+def parts(code: Code, sizes: Sequence[int], site: int | None, grain: int) -> Iterator[Share]:
+    """Parts of all points of a nest of loops, one after the other, until every point has been some thread's.
+
+    A thread claims `grain` points of its own part at a time, and when there are no more, of the other threads' parts:
+    so nobody waits for a thread whose core is slow or busy. Which thread does a point never changes its bits. Word
+    number `site` at `%claims` counts what has been claimed of the first thread's part; that of the next thread is
+    `%apart` bytes further. Where `site` is None, each thread does its own part, all at once.
+    """
+    if site is None or code.alone:
+        share = Share(code, sizes)
+        with share.any():
+            yield share
+        return
+    own = code.element("i64", "%claims", str(site))
+    with code.loop("0", "%threads") as turn:
+        after = code.let(f"add i64 %thread, {turn}")
+        is_past = code.let(f"icmp sge i64 {after}, %threads")
+        thread = code.let(f"select i1 {is_past}, i64 {code.let(f'sub i64 {after}, %threads')}, i64 {after}")
+        low, high = _bounds(code, math.prod(sizes), thread)
+        word = code.element("i8", own, code.let(f"mul i64 {thread}, %apart"))
+
+        def claim() -> str:
+            return code.let(f"add i64 {low}, {code.let(f'atomicrmw add ptr {word}, i64 {grain} monotonic')}")
+
+        with code.drawing(claim, high) as begin:
+            yield Share(code, sizes, (begin, smaller(code, plus(code, begin, grain), high)))
+
+
+@contextmanager
+def unless_done(code: Code, site: int | None, slot: str, key: str) -> Iterator[None]:
+    """A block that runs only where `key` is not what the i64 `slot` holds from last time; always where `site` is None,
+    because then nothing comes twice."""
+    if site is None or code.alone:
+        yield
+        return
+    with code.when(code.let(f"icmp ne i64 {code.get('i64', slot)}, {key}")):
+        code.set("i64", slot, key)
+        yield
+
+
+def _bounds(code: Code, total: int, thread: str) -> tuple[str, str]:
+    """The part of `total` points that belongs to a thread."""
+    before = code.let(f"mul i64 {thread}, {total}")
+    ends = [before, code.let(f"add i64 {before}, {total}")]
+    least = code.let("add i64 %threads, -1")
+    low, high = (_divided(code, code.let(f"add i64 {end}, {least}"), total) for end in ends)
+    return low, high
 
 
 def _divided(code: Code, number: str, total: int) -> str:

@@ -12,7 +12,7 @@ from chainrule.engine.kernel import contiguous
 from chainrule.engine.kernels.dots import dot_products
 from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
 from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
-from chainrule.engine.kernels.shares import Share, larger, plus, smaller, times, unravelled
+from chainrule.engine.kernels.shares import larger, parts, plus, smaller, times, unless_done, unravelled
 from chainrule.engine.kernels.sums import Left, Right, Sums
 from chainrule.engine.kernels.tile import Finish, Panel, Strip, Tile
 
@@ -55,9 +55,11 @@ class Writer:
         result: str | None,
         finish: Finish | None,
         ahead: Finish | None,
+        claimed: bool,
     ) -> None:
         self.code, self.product, self.plan, self.scratch = code, product, plan, scratch
         self.left, self.right, self.result, self.finish, self.ahead = left, right, result, finish, ahead
+        self.claimed = claimed
         self.element = Kind(product.dtype).type
 
     # --- Loops ---
@@ -65,21 +67,26 @@ class Writer:
     def strip(self, strip: Strip) -> None:
         """A thread's share of a strip: panels, batches and tiles where all batches share copied panels, else batches,
         groups of tiles, panels and tiles."""
-        plan, batches = self.plan, math.prod(self.product.batch)
+        plan, product, batches = self.plan, self.product, math.prod(self.product.batch)
         together = plan.tiles_together(strip)
         groups = -(-strip.heights.tiles // together)
-        shared = plan.pack_right and groups == 1 and not plan.packs_left(strip) and not any(self.product.right.batch)
+        shared = plan.pack_right and groups == 1 and not plan.packs_left(strip) and not any(product.right.batch)
         sizes = [strip.count, batches] if shared else [batches, groups, strip.count]
+        code, site = self.code, self.site_of(strip)
+        rows, panel = (code.variable("i64", "-1") if site is not None else "" for _ in range(2))  # what is copied
         with ExitStack() as stack:
-            share = Share(self.code, [*sizes, together])
-            stack.enter_context(share.any())
+            share = stack.enter_context(parts(code, [*sizes, together], site, plan.tiles_in_claim(product, strip)))
             indices: list[str] = []
             for level in range(len(sizes)):
                 indices.append(stack.enter_context(share.level(level)))
                 if level == 1 and plan.packs_left(strip):
-                    self._pack_left(strip, indices[0], times(self.code, indices[1], together))
+                    with unless_done(code, site, rows, plus(code, times(code, indices[0], groups), indices[1])):
+                        self._pack_left(strip, indices[0], times(code, indices[1], together))
                 if level == (0 if shared else 2) and plan.pack_right:
-                    self._pack_right(strip, "0" if shared else indices[0], self.column(strip, indices[level]))
+                    column = self.column(strip, indices[level])
+                    key = column if shared else plus(code, times(code, indices[0], product.columns), column)
+                    with unless_done(code, site, panel, key):
+                        self._pack_right(strip, "0" if shared else indices[0], column)
             number, batch = indices if shared else (indices[2], indices[0])
             first = "0" if shared else times(self.code, indices[1], together)
             here = Here(strip, batch, self.column(strip, number), first)
@@ -87,6 +94,10 @@ class Writer:
             if groups > 1:
                 high = smaller(self.code, high, str(strip.heights.tiles))
             self.tiles(strip, low, high, lambda spot: self._whole(here, spot))
+
+    def site_of(self, strip: Strip) -> int | None:
+        """Where it is counted what threads have claimed of a strip; None where they do not claim."""
+        return self.plan.strips.index(strip) if self.claimed else None
 
     def column(self, strip: Strip, number: str) -> str:
         return plus(self.code, times(self.code, number, strip.panel.width), strip.column)
