@@ -20,16 +20,17 @@ from chainrule.errors import ArgumentError
 
 Array = np.ndarray[Any, Any]
 _NOWHERE = Provenance("", "", 0)
-_programs: dict[Hashable, Program] = {}
+_KEPT = 500  # programs; each holds some megabytes of machine code, and a whole run of the tests makes many thousands
+_programs: dict[Hashable, Program] = {}  # the one used last stands last
 
 
 def evaluate(op: Op, inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     """The value of one op, as `reference.evaluate` gives it, from machine code."""
     settings = {name: value for name, value in attributes.items() if name != "backward"}  # a function of Python
     key = (op, tuple([(array.shape, array.dtype) for array in inputs]), tuple(sorted(settings.items())))
-    program = _programs.get(key)
-    if program is None:
-        program = _programs[key] = Program(_alone(op, inputs, attributes))
+    program = _programs[key] = _programs.pop(key, None) or Program(_alone(op, inputs, attributes))
+    if len(_programs) > _KEPT:
+        del _programs[next(iter(_programs))]
     try:
         return program(*inputs)[0]
     except ArgumentError as error:
