@@ -1,4 +1,4 @@
-"""A program run by hand, with every array that it is given between pages of memory that nobody may touch.
+"""A program run by hand, or a loop of its steps, with every array between pages of memory that nobody may touch.
 
 Each array ends where a forbidden page begins, or begins where one ends; the rest of its own pages holds a pattern. So a
 read or write on the forbidden side ends the process, and a write on the other changes the pattern.
@@ -11,9 +11,11 @@ import mmap
 import threading
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from chainrule.engine.context import places
 from chainrule.engine.emit import STEP
 from chainrule.engine.program import Program
 from chainrule.engine.run import JOB
@@ -92,6 +94,51 @@ def run_guarded(program: Program, arguments: Sequence[Array], *, threads: int, a
         np.testing.assert_array_equal(array, old, err_msg="something was written that is only to be read")
     assert not status.any(), "an index was out of bounds"
     found = [array.copy() for array in (*results, *(states[state] for state in traced.writes))]
+    for each in made:
+        each.release()
+    return found
+
+
+def loop_guarded(
+    program: Program,
+    data: Sequence[Array],
+    rows: Array,
+    *,
+    at_end: bool,
+    variant: Program | None = None,
+    at: Any = None,
+) -> list[Array]:
+    """The results of a loop, of which everything that it reads and writes is guarded: data, row numbers, the batch
+    that it gathers, arenas, states and results."""
+    made: list[Guarded] = []
+
+    def guarded(array: Array) -> Array:
+        made.append(Guarded(array, at_end=at_end))
+        return made[-1].array
+
+    programs = [program] if variant is None else [program, variant]
+    runs, empty = [each.ready() for each in programs], np.empty
+    arenas = [run.arena for run in runs]
+    for run in runs:
+        run.arena = guarded(_patterned(run.arena.copy()))
+        run.table[0] = _address(run.arena)
+    runs[0].batches = [guarded(_patterned(np.empty(*each))) for each in runs[0].arguments]
+    states = {state for each in programs for state in each.traced.writes}
+    for state in states:
+        state._lent = guarded(state.lend())
+    places.changed()
+    given, numbers = [guarded(np.ascontiguousarray(array)) for array in data], guarded(rows.astype(np.int64))
+    try:
+        with mock.patch.object(np, "empty", lambda shape, dtype=float: guarded(_patterned(empty(shape, dtype)))):
+            found = [array.copy() for array in program.loop(given, numbers, variant=variant, at=at)]
+        for array, own in zip((*data, rows), (*given, numbers), strict=True):
+            np.testing.assert_array_equal(own, array, err_msg="something was written that is only to be read")
+    finally:
+        for state in states:
+            state.assign(state.look().copy())
+        for run, arena in zip(runs, arenas, strict=True):
+            run.arena, run.batches = arena, []
+            run.table[0] = _address(arena)
     for each in made:
         each.release()
     return found

@@ -12,9 +12,10 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.engine.program import Program
-from chainrule.engine.run import Stop
+from chainrule.engine.run import Run, Stop
 from chainrule.engine.target import host, named
 from chainrule.engine.trace import trace
+from engine.guarded import loop_guarded
 
 BATCH, FEATURES = 10, 6
 RUNNABLE = {"avx512": ["avx512", "avx2", "sse2"], "avx2": ["avx2", "sse2"]}.get(host().name, [host().name])
@@ -297,3 +298,51 @@ def test_an_index_out_of_range_in_a_loop_is_told() -> None:
     program = Program(trace(lambda i: cr.take(np.arange(3, dtype="f"), i), np.zeros(2, np.int64)))
     with pytest.raises(cr.ArgumentError, match=r"test_loop.py:\d+: an index is out of bounds"):
         program.loop([np.arange(5)], np.array([[0, 1], [2, 3]]))
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", ["float32", "uint8", "float16"])
+@pytest.mark.parametrize("width", [1, 7, 64, 300])
+def test_a_loop_and_its_variant_stay_inside_their_memory(width: int, kind: str, threads: int, at_end: bool) -> None:
+    rng = np.random.default_rng(width)
+    weight = cr.State(rng.standard_normal((width, 70)).astype("f"), "weight")
+    first = weight.value.copy()
+
+    def step(x, y):
+        answer = cr.tanh(x @ weight)
+        weight.assign(weight * 0.5 + cr.mean(answer))
+        return cr.sum(answer), answer[:, 0] * y
+
+    def looked(x, y):
+        return *step(x, y), cr.max(x, axis=0), x @ weight
+
+    data = [(rng.standard_normal((9, width)) * 4 + 9).astype(kind), np.arange(9)]
+    rows, at = rng.integers(0, 9, (12, 5)), np.arange(12) % 3 == 1
+    rows[0, 0], rows[1, 0] = 0, 8  # the borders
+    plain, variant = (Program(trace(f, np.zeros((5, width), "f"), np.zeros(5, np.int64))) for f in (step, looked))
+    before = cr.threads()
+    try:
+        cr.threads(threads)
+        expected = plain.loop(data, rows, variant=variant, at=at)
+        ended = weight.value.copy()
+        weight.assign(first)
+        found = loop_guarded(plain, data, rows, at_end=at_end, variant=variant, at=at)
+    finally:
+        cr.threads(before)
+    assert [each.tobytes() for each in found] == [each.tobytes() for each in expected]
+    assert weight.value.tobytes() == ended.tobytes()
+
+
+def test_a_loop_that_writes_beside_a_result_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = copied()
+    run, right = program.ready(), Run.table_of_results
+
+    def wrong(self: Run) -> tuple[int, tuple[int, ...]]:
+        first, sizes = right(self)
+        return first, tuple(size + 4 for size in sizes)  # a result of each step begins behind its place
+
+    monkeypatch.setattr(Run, "table_of_results", wrong)
+    run.loops.clear()
+    with pytest.raises(AssertionError, match="written beside an array"):
+        loop_guarded(program, [np.zeros((9, 5), "f")], np.zeros((3, 4), int), at_end=False)
