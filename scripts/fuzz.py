@@ -1,8 +1,8 @@
 """Search for a random program that compiles to something wrong: `python scripts/fuzz.py --programs 10000 --seed 7`.
 
-Every program is compiled, run in guarded memory on 1 and 3 threads, and compared with the reference executor (see
-`tests/engine/fuzzing.py`). Programs are made in batches; the seed of a batch is printed before it runs, so that even a
-crash can be repeated: `--seed` that number `--programs` the size of a batch.
+Every program, half of them with gradients, is compiled, run in guarded memory on 1 and 3 threads, and compared with the
+reference executor (see `tests/engine/fuzzing.py`). Programs are made in batches; the seed of a batch is printed before
+it runs, so that even a crash can be repeated: `--seed` that number `--programs` the size of a batch.
 """
 
 import argparse

@@ -42,7 +42,9 @@ def spread(op: Op, arrays: Sequence[Array], spreads: Sequence[Spread], result: A
     with np.errstate(all="ignore"):
         found = _found(op, wide, errors, result, settings)
         if found is not None:
-            found = np.where(np.isfinite(result.astype(np.float64)), np.nan_to_num(found, nan=np.inf), np.inf)
+            found = np.where(
+                np.isfinite(result.astype(np.float64)), np.nan_to_num(found, nan=np.inf, posinf=np.inf), np.inf
+            )
     return found if found is None or found.any() else None
 
 
@@ -100,7 +102,7 @@ def _function(op: Op, wide: Sequence[Array], errors: Sequence[Array], result: Ar
             for sign in (1, -1):
                 moved = [array + sign * error if place == number else array for place, array in enumerate(wide)]
                 change = np.abs(evaluate(op, moved, {}) - middle)
-                largest = np.maximum(largest, np.nan_to_num(change, nan=np.inf))
+                largest = np.maximum(largest, np.nan_to_num(change, nan=np.inf, posinf=np.inf))
             if op in (Op.SIN, Op.COS):  # no steeper than 1, and no wider than 2
                 largest = np.minimum(error, 2)
             if op is Op.TAN:

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+import chainrule as cr
 from chainrule.engine.dtypes import DTYPES, bool_, float32, float64, int32, int64
-from chainrule.engine.graph import RULES, Graph, Node, infer
+from chainrule.engine.graph import RULES, Graph, Node, infer, toposort
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import Provenance
 from chainrule.engine.reference import evaluate
 from chainrule.engine.show import graph_text
 from chainrule.engine.state import State
+from chainrule.engine.tensor import Tensor, constant
 from chainrule.engine.trace import Traced
 from engine.bounds import FUNCTIONS, GRID, ROUGH, Spread, spread
 
@@ -123,7 +125,7 @@ class Builder:
             return self.keep(Value(Node(Op.CONSTANT, (), {}, shape, dtype, NOWHERE, array), array))
         name = f"v{len(self.values)}"
         state = State(array, name) if kind <= 2 else None
-        value = Value(Node(Op.INPUT, (), {"name": name}, shape, dtype, NOWHERE, owner=state), array)
+        value = Value(Node(Op.INPUT, (), {"name": name}, shape, dtype, NOWHERE, None, dtype.kind == "f", state), array)
         if state is None:
             self.arguments.append(value)
         else:
@@ -170,10 +172,9 @@ class Builder:
         shape, dtype = infer(op, [value.node for value in inputs], settings)
         if math.prod(shape) > LARGEST:
             return None
-        node = Node(op, tuple(value.node for value in inputs), settings, shape, dtype, NOWHERE)
-        arrays = [value.array for value in inputs]
-        array = evaluate(op, arrays, settings)
-        return self.keep(Value(node, array, spread(op, arrays, [each.spread for each in inputs], array, settings)))
+        tracked = dtype.kind == "f" and op is not Op.STOP_GRADIENT and any(value.node.tracked for value in inputs)
+        node = Node(op, tuple(value.node for value in inputs), settings, shape, dtype, NOWHERE, None, tracked)
+        return self.keep(_value_of(node, inputs))
 
     def step(self) -> None:
         """One more op of any sort."""
@@ -214,7 +215,7 @@ class Builder:
             case 0:
                 self.apply(Op.STOP_GRADIENT, value)
             case 1:
-                self.apply(Op.CUSTOM, value, self.any_of("bif", exact=True), backward=lambda *given: given)
+                self.apply(Op.CUSTOM, value, self.any_of("bif", exact=True), backward=_of_the_first)
             case _:
                 self.apply(Op.RESHAPE, value, shape=value.shape, again=True)  # the wall of a checkpoint
 
@@ -353,6 +354,24 @@ class Builder:
         key, counter = (self.leaf((), int64, np.array(self.number(0, 2**40))) for _ in range(2))
         self.apply(Op.RANDOM_BITS, key, counter, shape=self.shape())
 
+    def differentiate(self) -> None:
+        """The gradients of a weighted sum of all floating values that nothing uses, for every floating leaf."""
+        used = {source for value in self.values for source in value.node.inputs}
+        ends = [value for value in self.values if value.node not in used and value.node.tracked and value.node.inputs]
+        leaves = [value for value in self.values if value.node.op is Op.INPUT and value.node.tracked]
+        if not ends or not leaves:
+            return
+        weights = [constant(self.random.standard_normal(value.shape), value.dtype) for value in ends]
+        terms = [cr.sum(Tensor(v.node) * weight, dtype=float64) for v, weight in zip(ends, weights, strict=True)]
+        gradients = cr.backpropagate(sum(terms[1:], terms[0]), wrt=[Tensor(value.node) for value in leaves])
+        known = {value.node: value for value in self.values}
+        nodes = [gradient.node for gradient in gradients]
+        for node in toposort(nodes):
+            if node not in known:
+                own = node.value is not None
+                known[node] = Value(node, node.value) if own else _value_of(node, [known[n] for n in node.inputs])
+        self.values += [known[node] for node in dict.fromkeys(nodes) if known[node] not in self.values]
+
     # --- What comes out ---
 
     def case(self) -> Case:
@@ -392,7 +411,28 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any], most: int = 14) -> Case
     builder.leaf(builder.shape(), builder.one_of([float32, float64]))
     for _ in range(builder.number(1, most)):
         builder.step()
+    if builder.random.random() < 0.5:
+        builder.differentiate()
     return builder.case()
+
+
+def _value_of(node: Node, inputs: Sequence[Value]) -> Value:
+    """What the reference executor makes of a node, and how far another right result may be off.
+
+    A gradient asks questions, such as which element is the largest, of which the answer may turn where numbers are
+    uncertain: then anything is right.
+    """
+    arrays, spreads = [value.array for value in inputs], [value.spread for value in inputs]
+    array = evaluate(node.op, arrays, node.attributes)
+    rough = [value for value in inputs if value.spread is not None]
+    if rough and (node.op not in ROUGH or any(value.dtype.kind != "f" for value in rough)):
+        return Value(node, array, np.full(array.shape, np.inf))
+    return Value(node, array, spread(node.op, arrays, spreads, array, node.attributes))
+
+
+def _of_the_first(upstream: Tensor, position: int, inputs: Sequence[Tensor]) -> Tensor | None:
+    """The gradient of an op that passes on its first input."""
+    return None if position else upstream
 
 
 def ops_of(case: Case) -> set[Op]:

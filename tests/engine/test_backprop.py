@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.engine.op import Op
+from chainrule.engine.reference import evaluate
+from chainrule.engine.tensor import apply
 
 
 def test_a_parameter_used_twice_gets_the_sum_of_both_paths() -> None:
@@ -162,3 +165,15 @@ def test_a_traced_loss_that_is_wholly_cut_off_is_a_gradient_error() -> None:
     cut = cr.Parameter([1.0, 2.0])
     with pytest.raises(cr.GradientError, match="depends on no trainable parameter"):
         cr.compile(lambda x: len(cr.backpropagate(cr.sum(cr.stop_gradient(cut) * x))) * x)(2.0)
+
+
+@pytest.mark.parametrize("low", [-3, -1, 0, 2])
+@pytest.mark.parametrize("high", [-2, 0, 1])
+@pytest.mark.parametrize("interior", [0, 1, 2])
+def test_what_negative_padding_cuts_off_has_no_gradient(low: int, high: int, interior: int) -> None:
+    """Padding is linear: its gradient is the sum of the weights where each unit vector comes out."""
+    settings = {"low": (low,), "high": (high,), "interior": (interior,), "value": 0}
+    outs = [evaluate(Op.PAD, [unit], settings) for unit in np.eye(5)]
+    weights = np.arange(1.0, 1 + outs[0].size)
+    found = cr.grad(lambda x: cr.sum(weights * apply(Op.PAD, x, **settings)))(np.ones(5))
+    np.testing.assert_array_equal(found, [weights @ out for out in outs])

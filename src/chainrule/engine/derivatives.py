@@ -77,8 +77,12 @@ def unslice(g: Tensor, x: Tensor, starts: Axes, steps: Axes) -> Tensor:
     return apply(Op.PAD, g, low=starts, high=high, interior=tuple(step - 1 for step in steps), value=0)
 
 
-def unpad(g: Tensor, x: Tensor, low: Axes, interior: Axes) -> Tensor:
-    """The part of `g` that padding took from `x`."""
+def unpad(g: Tensor, x: Tensor, low: Axes, high: Axes, interior: Axes) -> Tensor:
+    """The part of `g` that padding took from `x`; what negative padding cut off gets zeros."""
+    if min(low + high, default=0) < 0:
+        before, after = (tuple(max(0, -length) for length in side) for side in (low, high))
+        g = apply(Op.PAD, g, low=before, high=after, interior=(0,) * x.ndim, value=0)
+        low = tuple(max(0, length) for length in low)
     steps = tuple(gap + 1 for gap in interior)
     stops = tuple(a + (n - 1) * step + 1 if n else a for a, n, step in zip(low, x.shape, steps, strict=True))
     return apply(Op.SLICE, g, starts=low, stops=stops, steps=steps)
@@ -187,7 +191,7 @@ DERIVATIVES: dict[Op, tuple[Rule, ...]] = {
     Op.TRANSPOSE: (lambda g, y, x, axes: permute_dims(g, [axes.index(axis) for axis in range(len(axes))]),),
     Op.BROADCAST: (lambda g, y, x, shape: g,),
     Op.SLICE: (lambda g, y, x, starts, stops, steps: unslice(g, x, starts, steps),),
-    Op.PAD: (lambda g, y, x, low, high, interior, value: unpad(g, x, low, interior),),
+    Op.PAD: (lambda g, y, x, low, high, interior, value: unpad(g, x, low, high, interior),),
     Op.FLIP: (lambda g, y, x, axes: flip(g, axis=axes),),
     # Contraction and indexed access
     Op.MATMUL: (lambda g, y, a, b: g @ matrix_transpose(b), lambda g, y, a, b: matrix_transpose(a) @ g),
