@@ -90,8 +90,8 @@ class Module:
     is_alone
         Whether one thread does everything.
     scratch
-        Bytes of scratch memory that each thread needs; the first `claims` of them count what has been claimed of its
-        parts of kernels.
+        Bytes of scratch memory that each thread needs; the first `claims` of them hold the `claim_words`, which count
+        what has been claimed of its parts of kernels.
     sites
         For each word of the status the node that went wrong where the word is not 0.
     signature
@@ -103,8 +103,8 @@ class Module:
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
         self.calls = tuple([self._call(kernel, waits) for kernel, waits in _with_barriers(kernels, plan)])
         self.is_alone = all(call.alone for call in self.calls)
-        words = SITES * sum(call.claimed for call in self.calls)
-        self.claims = -(-8 * words // ALIGNMENT) * ALIGNMENT
+        self.claim_words = SITES * sum(call.claimed for call in self.calls)
+        self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT
         scratch = max((_scratch(call.kernel, target) for _, call, _ in self._functions.values()), default=0)
         self.scratch = self.claims + scratch
         self.sites = tuple(site for call in self.calls for site in call.sites)
@@ -254,7 +254,7 @@ class _Step:
 
     def _forget_claims(self, share: str) -> None:
         """Nothing of this thread's parts has been claimed yet; the threads meet, so that nobody claims before."""
-        code, words = self.code, SITES * sum(call.claimed for call in self.module.calls)
+        code, words = self.code, self.module.claim_words
         for word in range(words):
             code.do(f"store i64 0, ptr {code.element('i64', share, str(word))}")
         if words:

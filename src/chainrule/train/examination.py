@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from chainrule.nn.losses import Loss
 from chainrule.nn.module import Module
@@ -16,6 +18,7 @@ from chainrule.nn.optimizers import Optimizer
 from chainrule.train.history import Findings, History
 from chainrule.train.inputs import Rows
 
+Array = np.ndarray[Any, Any]
 RowName = Callable[[int], str]
 
 
@@ -52,6 +55,11 @@ class FinishedRun:
     row_names: tuple[RowName, RowName] | None = None
     total: int | None = None
     as_written: Callable[[int | None, float], float] | None = None
+
+
+def rms(array: Array) -> float:
+    """The root mean square: the size of an array's elements; 0 where there are none."""
+    return float(np.sqrt(np.square(array, dtype=np.float64).mean())) if array.size else 0.0
 
 
 class Examiner(Protocol):

@@ -29,7 +29,7 @@ from chainrule.train.callbacks import Checkpoint, EarlyStopping
 from chainrule.train.checkpoints import load_checkpoint
 from chainrule.train.evaluation import evaluate as evaluate
 from chainrule.train.evaluation import predict as predict
-from chainrule.train.examination import FinishedRun, door
+from chainrule.train.examination import FinishedRun, door, rms
 from chainrule.train.history import History
 from chainrule.train.inputs import BatchSource, GivenBatches, Rows, ShuffledRows, check_targets, hold_out, rows_of
 from chainrule.train.metrics import Figure, Metric, get_metric
@@ -177,7 +177,7 @@ def _run(trainer: Trainer, loss: Loss, batch_size: int, *, wanted: bool, aloud: 
     """The run and, if that is wanted, its examination, also where numbers became infinite or NaN."""
     history = trainer.history
     if wanted and not history.epochs:
-        history.began = {name: _size(parameter.value) for name, parameter in trainer.net.named_parameters()}
+        history.began = {name: rms(parameter.value) for name, parameter in trainer.net.named_parameters()}
     try:
         trainer.run()
     except NonFiniteError as error:
@@ -185,11 +185,6 @@ def _run(trainer: Trainer, loss: Loss, batch_size: int, *, wanted: bool, aloud: 
         _examine(trainer, loss, batch_size, wanted=wanted, aloud=aloud)
         raise
     _examine(trainer, loss, batch_size, wanted=wanted, aloud=aloud)
-
-
-def _size(array: Array) -> float:
-    """The root mean square."""
-    return float(np.sqrt(np.square(array, dtype=np.float64).mean())) if array.size else 0.0
 
 
 def _examine(trainer: Trainer, loss: Loss, batch_size: int, *, wanted: bool, aloud: bool) -> None:

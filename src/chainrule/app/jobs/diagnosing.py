@@ -55,9 +55,8 @@ def diagnose_training(net: Module, lesson: Lesson, choices: Choices, history: Hi
         held,
         choices.batch_size,
         names,
-        places,
-        None,
-        _as_written(lesson.schema),
+        row_names=places,
+        as_written=_as_written(lesson.schema),
     )
     return with_flags(examine(run), net)
 
@@ -123,9 +122,8 @@ def _on(run: Run, data: str) -> Diagnosis:
         None,
         size,
         names,
-        (row_name, row_name),
-        None,
-        _as_written(model.schema),
+        row_names=(row_name, row_name),
+        as_written=_as_written(model.schema),
     )
     return Diagnosis(with_flags(examine(finished), model.net), data, len(known.X), 0, len(run.history), known.notes)
 

@@ -1,4 +1,4 @@
-"""A nest of loops of which each thread does a contiguous part, and the index arithmetic that goes with it.
+"""A nest of loops whose points threads share out, or claim piece by piece, and the index arithmetic that goes with it.
 
 Numbers that are known while the code is written are folded at once, so that the text stays short.
 """

@@ -67,12 +67,12 @@ class Writer:
     def strip(self, strip: Strip) -> None:
         """A thread's share of a strip: panels, batches and tiles where all batches share copied panels, else batches,
         groups of tiles, panels and tiles."""
-        plan, product, batches = self.plan, self.product, math.prod(self.product.batch)
+        code, plan, product, batches = self.code, self.plan, self.product, math.prod(self.product.batch)
         together = plan.tiles_together(strip)
         groups = -(-strip.heights.tiles // together)
         shared = plan.pack_right and groups == 1 and not plan.packs_left(strip) and not any(product.right.batch)
         sizes = [strip.count, batches] if shared else [batches, groups, strip.count]
-        code, site = self.code, self.site_of(strip)
+        site = self.site_of(strip)
         rows, panel = (code.variable("i64", "-1") if site is not None else "" for _ in range(2))  # what is copied
         with ExitStack() as stack:
             share = stack.enter_context(parts(code, [*sizes, together], site, plan.tiles_in_claim(product, strip)))
@@ -88,11 +88,11 @@ class Writer:
                     with unless_done(code, site, panel, key):
                         self._pack_right(strip, "0" if shared else indices[0], column)
             number, batch = indices if shared else (indices[2], indices[0])
-            first = "0" if shared else times(self.code, indices[1], together)
+            first = "0" if shared else times(code, indices[1], together)
             here = Here(strip, batch, self.column(strip, number), first)
-            low, high = (plus(self.code, bound, first) for bound in share.bounds)
+            low, high = (plus(code, bound, first) for bound in share.bounds)
             if groups > 1:
-                high = smaller(self.code, high, str(strip.heights.tiles))
+                high = smaller(code, high, str(strip.heights.tiles))
             self.tiles(strip, low, high, lambda spot: self._whole(here, spot))
 
     def site_of(self, strip: Strip) -> int | None:

@@ -25,7 +25,7 @@ from chainrule.look.explaining.recording import Recording, record
 from chainrule.nn.losses import Loss, LossFunction
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer
-from chainrule.train.examination import RowName
+from chainrule.train.examination import RowName, rms
 from chainrule.train.history import History
 from chainrule.train.inputs import Rows
 from chainrule.train.steps import modes_kept, net_dtype
@@ -342,7 +342,7 @@ class Case:
     def first_size(self, parameter: Parameter) -> float:
         """That of one parameter; without a history, or where it does not tell, as it is now."""
         size = self.first_sizes.get(self.parameters.get(parameter, ""))
-        return float(np.sqrt((parameter.value.astype(np.float64) ** 2).mean())) if size is None else size
+        return rms(parameter.value) if size is None else size
 
     # --- The run ---------------------------------------------------------------------------------------------------
 

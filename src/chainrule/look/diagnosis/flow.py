@@ -16,6 +16,7 @@ from chainrule.look.diagnosis.registry import PROBING, Rule, Sign, Threshold, hi
 from chainrule.look.diagnosis.start import saturating, symmetric
 from chainrule.look.diagnosis.trials import Trial
 from chainrule.look.explaining.update import moves_of
+from chainrule.train.examination import rms
 
 Array = np.ndarray[Any, Any]
 VANISHED, VANISHED_NORM, EXPLODED, DEAD, SATURATED, SATURATED_LATER = 1e-3, 1e-4, 70.0, 0.5, 0.5, 0.75
@@ -26,11 +27,7 @@ RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 def _norms(case: Case) -> list[tuple[str, float]]:
     """The root mean square of each weight's gradient, in the order of the forward pass."""
-    return [(name, _size(case.gradients[weight])) for name, weight in case.weights]
-
-
-def _size(array: Array) -> float:
-    return float(np.sqrt((array.astype(np.float64) ** 2).mean())) if array.size else 0.0
+    return [(name, rms(case.gradients[weight])) for name, weight in case.weights]
 
 
 def _vanishing(case: Case) -> Iterator[Sign]:
@@ -61,7 +58,7 @@ def _vanishing(case: Case) -> Iterator[Sign]:
 
 def _faded(case: Case, gradients: Mapping[Parameter, Array]) -> tuple[str, float, float] | None:
     """The first weight and the sizes of the first and the last gradient, where the first is nothing by the last."""
-    sizes = [(name, _size(gradients[weight])) for name, weight in case.weights if weight in gradients]
+    sizes = [(name, rms(gradients[weight])) for name, weight in case.weights if weight in gradients]
     if len(sizes) < 3:
         return None
     (first, low), (_, high) = sizes[0], sizes[-1]
@@ -83,7 +80,7 @@ def _exploding(case: Case) -> Iterator[Sign]:
         return
     (first, early), (_, late) = norms[0], norms[-1]
     weight = dict(case.weights)[first]
-    relative = early / max(_size(weight.value), 1e-12)
+    relative = early / max(rms(weight.value), 1e-12)
     if len(norms) >= 3 and early > EXPLODED * max(late, 1e-30) and relative > 1:
         yield warning(
             first,
@@ -138,7 +135,7 @@ def _updates(case: Case) -> Iterator[Sign]:
     names = {weight: name for name, weight in case.weights}
     with np.errstate(all="ignore"):
         moves = moves_of(case.optimizer, chosen, names)
-    ratios = {move.name: _size(move.step) / max(_size(move.before), 1e-12) for move in moves if move.before.any()}
+    ratios = {move.name: rms(move.step) / max(rms(move.before), 1e-12) for move in moves if move.before.any()}
     leaves_zero = any(move.step.any() for move in moves if not move.before.any())
     if not ratios or not all(map(math.isfinite, ratios.values())):
         return
@@ -326,7 +323,7 @@ def _collapsed(case: Case) -> Iterator[Sign]:
     decays = case.optimizer is None or case.optimizer.weight_decay > 0
     if not decays or any(symmetric(case)):
         return
-    gains = {name: _size(weight.value) * math.sqrt(math.prod(weight.shape[:-1])) for name, weight in case.weights}
+    gains = {name: rms(weight.value) * math.sqrt(math.prod(weight.shape[:-1])) for name, weight in case.weights}
     if len(gains) >= 2 and case.history is not None and max(gains.values()) < COLLAPSED:
         yield warning(
             min(gains, key=gains.__getitem__),

@@ -49,10 +49,8 @@ def activation_of(module: Module) -> str:
 
 
 def _activation_of(module: Module, node: Node) -> str:
-    if isinstance(module, Dense):
-        return module.activation.name if module.activation else ""
-    if isinstance(module, ActivationLayer):
-        return module.activation
+    if isinstance(module, Dense | ActivationLayer):
+        return activation_of(module)
     if isinstance(module, Lambda):
         named = [name for name, each in ACTIVATIONS.items() if each.function is module.function]
         return named[0] if named else _BY_OP.get(node.op, _relu(node))
