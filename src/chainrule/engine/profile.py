@@ -99,7 +99,7 @@ class Profile:
             share = f"{max(each.of_peak, each.of_bandwidth):.0%} {each.limit:>7}"
             lines.append(
                 f"{each.function:<14} {_short(each.module or '-', 12):<12} {each.phase:<15} {_time(each.seconds):>7} "
-                f"{speed:>7.3g} {traffic:>5.3g} {share:>12}"
+                f"{_figure(speed):>7} {_figure(traffic):>5} {share:>12}"
             )
         lines += ["", f"{'layer':<20} " + " ".join(f"{phase:>16}" for phase in PHASES)]
         for module, row in self.by_layer().items():
@@ -110,7 +110,7 @@ class Profile:
             ("GB/s", sum(each.bytes for each in self.kernels), self.bandwidth),
         ):
             speed = total / self.seconds if self.seconds else 0.0
-            whole.append(f"{speed / 1e9:.3g} {unit} ({speed / most:.0%} of {most / 1e9:.3g})")
+            whole.append(f"{_figure(speed / 1e9)} {unit} ({speed / most:.0%} of {_figure(most / 1e9)})")
         lines.append(f"step {_time(self.seconds)}, {', '.join(whole)}, {self.threads} threads")
         return "\n".join(lines)
 
@@ -240,6 +240,15 @@ def _time(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def _figure(number: float) -> str:
+    """A number in at most five characters, below 100,000: how slow a kernel of nothing is, nobody has to know.
+
+    >>> _figure(0.00568), _figure(12.345), _figure(1653.2)
+    ('0.01', '12.3', '1653')
+    """
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
 
 
 def _short(name: str, width: int) -> str:
