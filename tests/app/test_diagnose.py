@@ -193,6 +193,15 @@ def test_a_layer_too_narrow_for_the_classes_gets_more_units_and_a_network_too_la
     ]
 
 
+def test_a_loss_stuck_far_above_chance_asks_for_shorter_steps_only() -> None:
+    def advice(loss: float) -> str:
+        stuck = Finding("not-learning", "warning", "epochs 3 to 5", "", {"loss": loss, "chance": 2.3}, "", "after")
+        return with_flags(Findings([stuck]), NETWORKS[0])[0].advice
+
+    assert advice(1040.0) == "--learning-rate ten times smaller"
+    assert "larger or smaller" in advice(2.31)
+
+
 def test_a_rate_far_too_high_is_the_cause_and_nobody_advises_a_larger_one(tmp_path: Path) -> None:
     flags = ["--learning-rate", "100", "--epochs", "5", "--quiet", "--output", str(tmp_path / "fast")]
     assert run(["train", "digits", *flags]) == 0

@@ -28,6 +28,7 @@ from chainrule.engine.team import waiting
 LOOP = "loop"
 STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB, TURNS, FIRST = range(10)
 Signature = tuple[Shape, DType]
+_LONG = 1024  # bytes of a row of which each thread gathers a part
 Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
 
 # NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer, a float,
@@ -142,15 +143,18 @@ def _gather(
     chosen: str,
     target: Target,
 ) -> None:
-    """This thread's share of the rows of one batch."""
+    """This thread's share of one batch: of long rows the same columns in every step, which it then has near."""
     length = int(np.prod(shape[1:], dtype=np.int64))
-    start, stop = share(code, shape[0])
+    in_parts = source == dtype and length * dtype.itemsize >= _LONG
+    begin, end = share(code, length) if in_parts else ("0", str(length))
+    start, stop = ("0", str(shape[0])) if in_parts else share(code, shape[0])
     with code.loop(start, stop) as row:
         number = code.let(f"load i64, ptr {code.element('i64', chosen, row)}")
         far = code.element("i8", base, code.let(f"mul i64 {number}, {length * source.itemsize}"))
         near = code.element(MEMORY[dtype], goal, code.let(f"mul i64 {row}, {length}"))
         if source == dtype:
-            size = length * dtype.itemsize
+            size = code.let(f"mul i64 {code.let(f'sub i64 {end}, {begin}')}, {dtype.itemsize}")
+            far, near = (code.element(MEMORY[dtype], row_start, begin) for row_start in (far, near))
             code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {near}, ptr {far}, i64 {size}, i1 false)")
         else:
             _convert(code, length, dtype, source, far, near, target)

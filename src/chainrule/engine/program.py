@@ -23,6 +23,7 @@ from chainrule.engine.profile import Profile, profile
 from chainrule.engine.run import Run, Signature, Stop, address_of
 from chainrule.engine.show import ShownGraph, graph_text, node_names
 from chainrule.engine.simplify import simplify
+from chainrule.engine.split import split
 from chainrule.engine.target import Target, host
 from chainrule.engine.team import team
 from chainrule.engine.trace import Traced
@@ -60,10 +61,11 @@ class Program:
 
     def __init__(self, traced: Traced, target: Target | None = None) -> None:
         self.traced, self.target = traced, target or host()
-        self.graph = ShownGraph.showing(owned(simplify(traced.graph)))
-        inputs = dict(zip(traced.reads, self.graph.inputs[traced.arguments :], strict=True))
-        results = len(self.graph.outputs) - len(traced.writes)
+        simple = simplify(traced.graph)
+        inputs = dict(zip(traced.reads, simple.inputs[traced.arguments :], strict=True))
         states = [inputs[state] for state in traced.writes]
+        self.graph = ShownGraph.showing(owned(split(simple, frozenset(states))))
+        results = len(self.graph.outputs) - len(traced.writes)
         kernels = ordered(fuse(self.graph), self.graph, results, states)
         self.kernels = Kernels.of(kernels, node_names(self.graph))
         self.plan: Plan = plan(self.kernels, self.graph, results, states)

@@ -11,9 +11,9 @@ from chainrule.engine.kernel import parts as parts_of
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
 
-SMALL = 4000  # cycles below which a second thread costs more than it saves: the threads meet twice
+SMALL = 8000  # cycles below which a second thread costs more than it saves: the threads meet twice
 
-_CYCLES = dict.fromkeys([Op.DIV, Op.SQRT], 4) | dict.fromkeys([Op.FLOOR_DIVIDE, Op.REMAINDER], 20)
+_CYCLES = dict.fromkeys([Op.DIV, Op.SQRT], 8) | dict.fromkeys([Op.FLOOR_DIVIDE, Op.REMAINDER], 20)
 _CYCLES |= dict.fromkeys([Op.EXP, Op.LOG, Op.TANH, Op.SIGMOID, Op.ERF, Op.EXPM1, Op.LOG1P, Op.SIN, Op.COS], 12)
 _CYCLES |= dict.fromkeys([Op.POW, Op.TAN, Op.ATAN2, Op.NEXTAFTER, Op.ASIN, Op.ACOS, Op.ATAN, Op.SINH, Op.COSH], 40)
 
@@ -29,7 +29,8 @@ def cycles(kernel: Kernel, target: Target) -> float:
         case Loop():
             return math.prod(kernel.domain) * _of_point([store.value for store in kernel.stores], target)
         case Reduction():
-            return math.prod(kernel.domain) * (_of_point([kernel.value], target) + 1 / target.lanes(4))
+            lanes = target.lanes(_widest([kernel.value]))
+            return math.prod(kernel.domain) * (_of_point([kernel.value], target) + 1 / lanes)
         case Contraction():
             vectors = _vectors(kernel.node.shape, target.lanes(kernel.node.dtype.itemsize))
             products = vectors * kernel.node.inputs[0].shape[-1] / 2
@@ -58,4 +59,9 @@ def _of_point(values: Sequence[Expression], target: Target) -> float:
                 found += 8
             case _:
                 found += 0.5
-    return (found + len(values)) / target.lanes(4)
+    return (found + len(values)) / target.lanes(_widest(values))
+
+
+def _widest(values: Sequence[Expression]) -> int:
+    """Bytes of the widest of some values; 4 at least, for narrower ones are widened when they are computed with."""
+    return max([4, *(value.dtype.itemsize for value in values)])

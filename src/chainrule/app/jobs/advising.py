@@ -48,6 +48,14 @@ def _other_step(finding: Finding, net: Module) -> str:
     return "--learning-rate ten times larger"
 
 
+def _stuck(finding: Finding, net: Module) -> str:
+    """A loss far above that of a constant answer comes from steps that are too long."""
+    loss, chance = finding.evidence.get("loss"), finding.evidence.get("chance")
+    if isinstance(loss, float) and isinstance(chance, float) and loss > 1.5 * chance:
+        return "--learning-rate ten times smaller"
+    return "--learning-rate ten times larger or smaller, --hidden 128,64, more --epochs"
+
+
 def _other_size(finding: Finding, net: Module) -> str:
     classes = finding.evidence.get("classes")
     if isinstance(classes, int):  # a layer too narrow for them
@@ -149,7 +157,7 @@ ADVICE: dict[str, Advise] = {
     "loss-not-finite": _slower,
     "diverging-loss": _slower,
     "oscillating-loss": _slower,
-    "not-learning": _always("--learning-rate ten times larger or smaller, --hidden 128,64, more --epochs"),
+    "not-learning": _stuck,
     "overfitting": _always("--dropout 0.3, fewer units such as --hidden 16, or more rows"),
     "underfitting": _stronger,
     "trained-too-long": _always("--patience 5 stops earlier; the network of the best epoch is what was kept"),

@@ -16,6 +16,7 @@ _ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
 _FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
 _LONG_SHARE = 0.1  # of the first cache: a panel that is no longer is read where it lies
 _FEW_PANELS = 8  # rows of the left operand that fewer panels use are read where they lie
+_GROUPS = 4  # of the rows of a product that is larger than its right operand
 _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
 _DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
@@ -159,7 +160,7 @@ class Plan:
         if blocks:
             return cls(strips, True, True, 0, blocks, model.lanes)
         pack_left = product.left.across != 1 and product.depth > 1 and widest.count >= _FEW_PANELS
-        group = _group(product, widest, target) if pack_left else 0
+        group = _group(product, widest, target, pack_left)
         return cls(strips, _packs_right(product, widest, target), pack_left, group, None, model.lanes)
 
     def packs_left(self, strip: Strip) -> bool:
@@ -206,10 +207,19 @@ def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
     return not beside and strip.heights.tiles >= few and panel_bytes >= _LONG_SHARE * target.first_cache
 
 
-def _group(product: Product, strip: Strip, target: Target) -> int:
-    """How many tiles make a group, so that the copy of their rows fits half of the second cache."""
-    rows = max(_GROUP_ROWS, target.second_cache // 2 // (product.dtype.itemsize * product.depth))
-    return _even(strip.heights.tiles, rows // strip.heights.rows)
+def _group(product: Product, strip: Strip, target: Target, pack_left: bool) -> int:
+    """How many tiles make a group, so that the copy of their rows fits half of the second cache; 0: all.
+
+    Of a product that is larger than its right operand, such as the gradient of a weight, each thread has rows of its
+    own, where it meets what else belongs to them: the weight itself and the moments of an optimizer.
+    """
+    most, tiles = strip.heights.tiles, strip.heights.tiles
+    if pack_left:
+        rows = max(_GROUP_ROWS, target.second_cache // 2 // (product.dtype.itemsize * product.depth))
+        most = min(most, rows // strip.heights.rows)
+    if product.rows > product.depth and tiles >= _GROUPS * _FEW_TILES and strip.count > 1:
+        most = min(most, -(-tiles // _GROUPS))
+    return _even(tiles, most) if most < tiles else 0
 
 
 def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:

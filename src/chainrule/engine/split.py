@@ -1,0 +1,107 @@
+"""Deep products of a weight as several products of some of its rows each, whose sums are added up afterwards.
+
+A program that trains reads a weight forward and changes it in the same step. Each thread changes rows of its own; if
+the product x @ weight were shared out by columns, every step would carry half of the weight from one core to another,
+and more, because a core fetches ahead what lies beside. So the depth is cut into a few parts, whatever the number of
+threads, and each thread forms the sums over the rows that it owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from chainrule.engine.graph import Graph, Node, infer
+from chainrule.engine.op import Op
+
+_PARTS = 4  # into which a depth is cut
+_LEAST = 64  # rows of a weight in a part
+_NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
+_VIEWS = {Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.FLIP, Op.RESHAPE}
+
+
+def split(graph: Graph, changed: Collection[Node]) -> Graph:
+    """The graph with deep products by what is `changed`, which are inputs, cut into parts."""
+    replaced: dict[Node, Node] = {}
+    for node in graph.nodes:
+        inputs = tuple([replaced[source] for source in node.inputs])
+        fresh = node if inputs == node.inputs else replace(node, inputs=inputs)
+        if node.op is Op.MATMUL and node.dtype.kind == "f":
+            if node.inputs[1] in changed and (parts := _parts(node)) > 1:
+                fresh = _in_parts(fresh, parts)
+            elif _is_of_rows(node) and (parts := _parts_of_rows(node)) > 1:
+                fresh = _rows_in_parts(fresh, parts)
+        replaced[node] = fresh
+    return Graph.of([replaced[node] for node in graph.outputs], graph.inputs)
+
+
+def _parts(product: Node) -> int:
+    """How many parts are worth it: their sums have to be fewer than the numbers of the weight."""
+    left, weight = product.inputs
+    depth, columns = weight.shape[-2:]
+    rows = product.size // max(1, columns)
+    size = weight.size * weight.dtype.itemsize
+    if len(weight.shape) != 2 or left.op in _VIEWS or not _NEAR <= size <= _FAR:
+        return 1
+    return _most(depth, lambda n: n * max(rows, _LEAST) <= depth)
+
+
+def _is_of_rows(product: Node) -> bool:
+    """Whether it sums over the rows of two matrices that lie row after row, as the gradient of a weight does."""
+    left, right = product.inputs
+    is_turned = left.op is Op.TRANSPOSE and left.attributes["axes"] == (1, 0)
+    return is_turned and left.inputs[0].op not in _VIEWS and right.op not in _VIEWS and len(right.shape) == 2
+
+
+def _parts_of_rows(product: Node) -> int:
+    """How many parts of the rows are worth it: their sums have to be fewer than the numbers that are read."""
+    (rows, columns), depth = product.shape, product.inputs[1].shape[0]
+    read = depth * (rows + columns)
+    if read * product.dtype.itemsize < _NEAR:
+        return 1
+    return _most(depth, lambda n: n * _LEAST <= depth and 2 * n * product.size <= read)
+
+
+def _most(depth: int, fits: Callable[[int], bool]) -> int:
+    """The largest number of equal parts of the depth that fits."""
+    return max((n for n in range(1, _PARTS + 1) if depth % n == 0 and fits(n)), default=1)
+
+
+def _made(like: Node, op: Op, *inputs: Node, **attributes: Any) -> Node:
+    """A node in the place of another."""
+    shape, dtype = infer(op, inputs, attributes)
+    return replace(like, op=op, inputs=inputs, attributes=attributes, shape=shape, dtype=dtype)
+
+
+def _in_parts(product: Node, parts: int) -> Node:
+    """The product as a sum over parts of the depth."""
+    left, weight = product.inputs
+    *around, rows, columns = product.shape
+    depth, rank = weight.shape[0] // parts, len(product.shape)
+    cut = _made(product, Op.RESHAPE, left, shape=(*around, rows, parts, depth))
+    first = _made(product, Op.TRANSPOSE, cut, axes=(rank - 1, *range(rank - 1), rank))
+    second = _made(product, Op.RESHAPE, weight, shape=(parts, *[1] * len(around), depth, columns))
+    return _sum(product, _made(product, Op.MATMUL, first, second))
+
+
+def _rows_in_parts(product: Node, parts: int) -> Node:
+    """The product as a sum over parts of the rows of its operands."""
+    left, right = product.inputs
+    depth = right.shape[0] // parts
+    cut = _made(product, Op.RESHAPE, left.inputs[0], shape=(parts, depth, product.shape[0]))
+    first = _made(product, Op.TRANSPOSE, cut, axes=(0, 2, 1))
+    second = _made(product, Op.RESHAPE, right, shape=(parts, depth, product.shape[1]))
+    return _sum(product, _made(product, Op.MATMUL, first, second))
+
+
+def _sum(product: Node, parts: Node) -> Node:
+    """The sum along the first axis, added up in order, which can become part of what is computed from it."""
+    total = None
+    for part in range(parts.shape[0]):
+        starts, stops = (part, *[0] * len(product.shape)), (part + 1, *product.shape)
+        one = _made(product, Op.SLICE, parts, starts=starts, stops=stops, steps=(1,) * len(parts.shape))
+        one = _made(product, Op.RESHAPE, one, shape=product.shape)
+        total = one if total is None else _made(product, Op.ADD, total, one)
+    assert total is not None, "there is a part at least"
+    return total

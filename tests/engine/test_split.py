@@ -1,0 +1,123 @@
+"""Deep products in parts: which ones, with the numbers of the whole product and the same bits for any team."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.engine import reference
+from chainrule.engine.graph import Graph
+from chainrule.engine.op import Op
+from chainrule.engine.simplify import simplify
+from chainrule.engine.split import split
+from chainrule.engine.trace import trace
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    before = cr.threads()
+    yield
+    cr.threads(before)
+
+
+def parts(graph: Graph) -> list[tuple[int, ...]]:
+    """The shapes of all products."""
+    return [node.shape for node in graph.nodes if node.op is Op.MATMUL]
+
+
+def forward(rows: tuple[int, ...], depth: int, columns: int) -> tuple[Graph, Graph, list[np.ndarray]]:
+    """The graph of x @ w where w is changed, before and after, and what goes in."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype("f") for shape in ((*rows, depth), (depth, columns))]
+    whole = simplify(trace(lambda x, w: x @ w, *arrays).graph)
+    return whole, split(whole, {whole.inputs[1]}), arrays
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns", "expected"),
+    [
+        ((64,), 784, 128, (4, 64, 128)),
+        ((128,), 512, 512, (4, 128, 512)),
+        ((128,), 256, 512, (2, 128, 512)),
+        ((5, 8), 768, 40, (4, 5, 8, 40)),
+        ((10,), 783, 64, (3, 10, 64)),
+        ((64,), 257, 128, (64, 128)),  # a prime number of rows
+        ((512,), 784, 128, (512, 128)),  # as many sums as the weight has numbers
+        ((8,), 96, 16, (8, 16)),  # a weight that is carried quickly
+        ((8,), 2048, 1024, (8, 1024)),  # one that stays in no core's cache
+    ],
+)
+def test_the_depth_is_cut_where_the_sums_are_fewer_than_the_weight(
+    rows: tuple[int, ...], depth: int, columns: int, expected: tuple[int, ...]
+) -> None:
+    whole, cut, arrays = forward(rows, depth, columns)
+    cut.verify()
+    assert parts(cut) == [expected]
+    (found,) = reference.run(cut, dict(zip(cut.inputs, arrays, strict=True)))
+    exact = arrays[0].astype("d") @ arrays[1].astype("d")
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-4)
+    assert parts(whole) == [exact.shape]
+
+
+def test_a_weight_that_does_not_change_is_left_whole() -> None:
+    whole, _, _ = forward((64,), 784, 128)
+    assert parts(split(whole, set())) == [(64, 128)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "left", "right", "expected"),
+    [(256, 64, 64, (4, 64, 64)), (256, 13, 64, (4, 13, 64)), (64, 784, 128, (784, 128))],
+)
+def test_a_sum_over_rows_is_cut_where_the_sums_are_fewer_than_what_is_read(
+    rows: int, left: int, right: int, expected: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((rows, columns)) for columns in (left, right)]
+    graph = split(simplify(trace(lambda x, y: x.T @ y, *arrays).graph), set())
+    graph.verify()
+    assert parts(graph) == [expected]
+    (found,) = reference.run(graph, dict(zip(graph.inputs, arrays, strict=True)))
+    np.testing.assert_allclose(found, arrays[0].T @ arrays[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_in_parts_follows_numpy_and_has_the_same_bits_for_any_team(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    first, second = (rng.standard_normal(shape) / 20 for shape in ((784, 64), (64, 10)))
+    images, labels = rng.standard_normal((300, 784)), rng.standard_normal((300, 10))
+    rows = rng.integers(0, 300, (6, 48))
+
+    def trained(threads: int) -> list[np.ndarray]:
+        cr.threads(threads)
+        w, v = cr.Parameter(first.astype(dtype)), cr.Parameter(second.astype(dtype))
+        optimizer = cr.optim.SGD(0.1)
+
+        @cr.compile
+        def step(x: cr.Tensor, y: cr.Tensor) -> cr.Tensor:
+            loss = cr.mean((cr.tanh(x @ w) @ v - y) ** 2)
+            optimizer.update(cr.backpropagate(loss))
+            return loss
+
+        data = [images.astype(dtype), labels.astype(dtype)]
+        program = step.program(*[array[:48] for array in data])
+        assert (4, 48, 64) in parts(program.graph)
+        (losses,) = program.loop(data, rows)
+        return [losses, np.array(w), np.array(v)]
+
+    w, v, losses = first, second, []
+    for chosen in rows:  # by hand, in double precision
+        x, y = images[chosen], labels[chosen]
+        h = np.tanh(x @ w)
+        error = h @ v - y
+        losses.append((error**2).mean())
+        at_output = 2 * error / error.size
+        at_hidden = (at_output @ v.T) * (1 - h**2)
+        w, v = w - 0.1 * x.T @ at_hidden, v - 0.1 * h.T @ at_output
+    tolerance = 2e-5 if dtype == "float32" else 1e-12
+    one, *others = [trained(threads) for threads in (1, 2, 3, 5)]
+    for found, expected in zip(one, (losses, w, v), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    for other in others:
+        for found, expected in zip(other, one, strict=True):
+            assert found.tobytes() == expected.tobytes()
