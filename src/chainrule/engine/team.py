@@ -30,15 +30,19 @@ _LINE = 8
 _ARRIVED, _PHASE, _INVITED, _JOB, _DOOR, _STARTED, _FINISHED, _LEAVE, _AWAKE = (number * _LINE for number in range(9))
 _CLOSED = 1023
 _WATCH = 1 << 16  # looks for a new job before a worker goes to sleep
+_SHORT = 1 << 10  # looks during which a thread that waits keeps its core: most waits within a step are shorter
 _PATIENCE = 1 << 14  # looks for workers that come, before a job begins without the others
 
-# Waiting is polite: every look pauses the core, every 64th lets another thread run there.
+# Waiting is polite: every look pauses the core, and from look SHORT on every 64th lets another thread run there. Not
+# earlier: whoever gives way is not asked when it comes back, though the system would let it go before what is less urgent.
 _WAIT = """
 define internal void @relax(i64 %look) noinline {
 entry:
   PAUSE
   %low = and i64 %look, 63
-  %turn = icmp eq i64 %low, 63
+  %last = icmp eq i64 %low, 63
+  %long = icmp uge i64 %look, SHORT
+  %turn = and i1 %last, %long
   br i1 %turn, label %yield, label %done
 yield:
   %ignored = call i32 @sched_yield()
@@ -195,7 +199,8 @@ def waiting(target: Target) -> str:
     """The functions `relax` and `barrier`, on which threads wait for each other."""
     name, arguments = target.pause.split("(")
     kinds = arguments.rstrip(")").split(" ")[0]
-    relax = _WAIT.replace("PAUSE", f"call void {target.pause}").replace("sched_yield", target.give_way)
+    words = {"PAUSE": f"call void {target.pause}", "sched_yield": target.give_way, "SHORT": str(_SHORT)}
+    relax = functools.reduce(lambda text, pair: text.replace(*pair), words.items(), _WAIT)
     declared = f"declare void {name}({kinds})\ndeclare i32 @{target.give_way}()"
     return f"{declared}\n{relax}\n{_BARRIER.replace('PHASE', str(_PHASE))}"
 
