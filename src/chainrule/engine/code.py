@@ -141,6 +141,11 @@ class Code:
         """The address of an element."""
         return pointer if index == "0" else self.let(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
 
+    def fetch(self, address: str, cache: int = 1) -> None:
+        """Ask for what is at an address, which may be past the end of an array, to come into a cache, and go on."""
+        self.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - cache}, i32 1)")
+
     def declare(self, text: str) -> None:
         """Something that the module must hold once: the declaration of a function, or a small function itself."""
         self.declarations[text] = None

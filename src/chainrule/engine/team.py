@@ -34,7 +34,7 @@ _SHORT = 1 << 10  # looks during which a thread that waits keeps its core: most 
 _PATIENCE = 1 << 14  # looks for workers that come, before a job begins without the others
 
 # Waiting is polite: every look pauses the core, and from look SHORT on every 64th lets another thread run there. Not
-# earlier: whoever gives way is not asked when it comes back, though the system would let it go before what is less urgent.
+# earlier: who gives way is not asked when to come back, though the system would let it go before what is less urgent.
 _WAIT = """
 define internal void @relax(i64 %look) noinline {
 entry:

@@ -60,7 +60,6 @@ class Epilogue:
 
     def ahead(self, code: Code, tile: Tile) -> None:
         """Ask for what a tile of a band will meet when the band is finished, which would else be waited for."""
-        code.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         product = self.contraction.node
         own, item = contiguous(product.shape), product.dtype.itemsize
         met = {self.arrays[access.array]: access for access in _accesses(self.contraction) if access.strides == own}
@@ -70,8 +69,7 @@ class Epilogue:
             kind = MEMORY[access.array.dtype]
             for row in range(int(tile.rows)):
                 for column in range(0, tile.width, max(1, _LINE // item)):
-                    line = code.element(kind, start, str(row * own[-2] + column))
-                    code.do(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
+                    code.fetch(code.element(kind, start, str(row * own[-2] + column)), cache=2)
 
     def _function(self, name: str, tile: Tile) -> Code:
         """The function for tiles of the form of this one."""

@@ -21,6 +21,7 @@ _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
 _DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
+_RIGHT_SHARE = 0.5  # likewise, which a right operand may fill
 _CLAIM = 16000  # cycles of work that a thread claims at a time: what others wait for at most, against what it costs
 _FAR_SHARE = 1.5  # of the second cache, past which an optimizer's parameter and moments do not stay near
 _BAND = 48 * 1024  # bytes of a product that wait for an epilogue along the rows
@@ -208,29 +209,31 @@ def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
 
 
 def _group(product: Product, strip: Strip, target: Target, pack_left: bool) -> int:
-    """How many tiles make a group, so that the copy of their rows fits half of the second cache; 0: all.
+    """How many tiles make a group, so that their rows fit half of the second cache; 0: all.
 
     Of a product that is larger than its right operand, such as the gradient of a weight, each thread has rows of its
     own, where it meets what else belongs to them: the weight itself and the moments of an optimizer.
     """
-    most, tiles = strip.heights.tiles, strip.heights.tiles
-    if pack_left:
-        rows = max(_GROUP_ROWS, target.second_cache // 2 // (product.dtype.itemsize * product.depth))
-        most = min(most, rows // strip.heights.rows)
-    if product.rows > product.depth and tiles >= _GROUPS * _FEW_TILES and strip.count > 1:
+    tiles, row = strip.heights.tiles, max(1, product.depth * product.dtype.itemsize)
+    most = tiles
+    if pack_left or (strip.count > 1 and product.rows * row > _NEAR_SHARE * target.second_cache):
+        most = max(_GROUP_ROWS, target.second_cache // 2 // row) // strip.heights.rows
+    if strip.count > 1 and product.rows > product.depth and tiles >= _GROUPS * _FEW_TILES:
         most = min(most, -(-tiles // _GROUPS))
     return _even(tiles, most) if most < tiles else 0
 
 
 def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
-    """The cut of a product whose left operand does not stay in the second cache; None for the others."""
+    """The cut of a product of which no operand stays in the second cache; None for the others."""
     rows, width, item = strip.heights.rows, strip.panel.width, product.dtype.itemsize
     if _is_wide(product, target):
         depth = -(-product.depth // LONGEST_TURN) * LONGEST_TURN
         band = max(1, _BAND // (rows * strip.count * width * item))
         tiles = max(band, int(_GROUP_SHARE / 2 * target.second_cache) // (depth * rows * item))
         return Blocks(depth, tiles // band * band, strip.count, band, True)
-    is_near = product.depth * product.rows * item <= _NEAR_SHARE * target.second_cache
+    left, right = (product.depth * beside * item for beside in (product.rows, product.columns))
+    is_near = left <= _NEAR_SHARE * target.second_cache
+    is_near |= product.left.across == 1 and right <= _RIGHT_SHARE * target.second_cache  # rows come group by group
     if is_near or strip.heights.tiles < _FEW_TILES or strip.count < _FEW_PANELS:
         return None
     deep = max(1, int(_DEPTH_SHARE * target.first_cache) // ((width + rows) * item))

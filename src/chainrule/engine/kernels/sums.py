@@ -16,6 +16,8 @@ from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.vector import spread
 
 _STRAIGHT = 64  # multiply-adds of a tile that are written without a loop
+_APART = 2048  # bytes from one step's numbers to the next, from which on no processor fetches them ahead by itself
+_AHEAD = 8  # steps that they are asked for ahead
 _TURN = 24  # multiply-adds in one turn of a loop over the depth
 LONGEST_TURN = 8  # steps along the depth in one turn at most; every turn divides this
 
@@ -111,6 +113,9 @@ class Sums:
     def _step(self, step: int, sums: list[str], names: Sequence[str] | None) -> list[str]:
         code, kind, single = self.code, self.kind, Kind(self.kind.dtype)
         left, right = self.left, self.right
+        if left.down == 1 and left.across * kind.dtype.itemsize >= _APART:
+            for row in sorted({0, self.rows - 1}):
+                code.fetch(moved(code, single, left.start, row + (step + _AHEAD) * left.across))
         vectors = [
             load(code, kind, moved(code, kind, right.start, step * right.down + place), used)
             for place, used in zip(right.places, right.used, strict=True)

@@ -18,6 +18,7 @@ _STORE_COST = 1.5  # cycles to clear and to store a vector of sums
 _BESIDE = 4  # registers that hold no sums at least: with fewer, LLVM begins to put sums on the stack
 _LOAD = 0.01  # cycles of a load that hides behind multiply-adds: it tips the scales
 _NEAR_SHARE = 0.75  # of the first cache, for the part of the right operand that a tile reads
+_TALL = 256  # rows for which a panel is copied, so that it comes quickly from further away, too
 _UNEQUAL = 0.05  # of the cycles, that a second strip costs: more copies, uneven shares
 _LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the first cache again
 _LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
@@ -193,7 +194,8 @@ class Model:
 
     def _cycles(self, cut: Heights, depth: int, vectors: int) -> float:
         is_far = depth * vectors * self.target.vector_bytes > _NEAR_SHARE * self.target.first_cache
-        wide = 3 if is_far else 1  # narrow panels stay in the first cache for longer
+        is_tall = cut.rows * cut.tall + (cut.rows - 1) * cut.short >= _TALL
+        wide = (1.5 if is_tall else 3) if is_far else 1  # narrow panels stay in the first cache for longer
 
         def tile(rows: int) -> float:
             sums, loads = rows * vectors, rows + vectors
