@@ -124,6 +124,34 @@ def test_a_product_that_leaves_the_caches_is_cut_and_still_equal(shape, layouts,
     check(product, kept=use[0], finished=use[1])
 
 
+@pytest.mark.parametrize("use", [(True, True), (False, True)], ids=["kept", "not kept"])
+@pytest.mark.parametrize("shape", [(260, 40, 150), (3, 130, 20, 70), (200, 30, 97)], ids=str)
+@pytest.mark.parametrize("name", ["avx2", "sse2"])
+def test_a_tall_product_goes_group_by_group_and_is_still_equal(name, shape, use) -> None:
+    *batch, rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    left = array(rng, (*batch, rows, depth), "rows", np.dtype(np.float32))
+    right = array(rng, (*batch, depth, columns), "rows", np.dtype(np.float32))
+    target = replace(TARGETS[name], second_cache=4 * depth * columns * 4)
+    product = compiled(left, right, target, kept=use[0], finished=use[1], claimed=rows != 200)
+    plan = Plan.of(Product.of(product.contraction), target)
+    assert plan.group
+    assert not plan.blocks
+    assert not plan.pack_left
+    check(product, kept=use[0], finished=use[1])
+
+
+@pytest.mark.parametrize("shape", [(70, 33, 20), (700, 9, 40)], ids=str)
+def test_what_lies_far_apart_is_asked_for_ahead(shape) -> None:
+    rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    left = array(rng, (rows, depth), "columns", np.dtype(np.float32))
+    right = array(rng, (depth, columns), "rows", np.dtype(np.float32))
+    product = compiled(left, right, host())
+    assert ("prefetch" in product.text) == (4 * rows >= 2048)
+    check(product, kept=True, finished=False)
+
+
 @pytest.mark.parametrize("use", [(True, True), (False, True), (True, False)], ids=["both", "not kept", "not finished"])
 @pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")], ids="·".join)
 @pytest.mark.parametrize("shape", [(2, 131, 5, 64), (301, 9, 48), (405, 1, 50), (230, 40, 61)], ids=str)
