@@ -23,6 +23,7 @@ from engine.native_loop import Compiled, units_off
 
 Array = np.ndarray[Any, Any]
 REFERENCES: dict[Op, Callable[[Array], Array]] = {
+    Op.SQRT: np.sqrt,
     Op.EXP: np.exp,
     Op.EXPM1: np.expm1,
     Op.LOG: np.log,

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 def module(op: Op, dtype: np.dtype[Any], target: Target, lanes: int, inputs: int = 1) -> str:
     """The LLVM text of `void run(result, inputs..., count)`."""
     names = [f"x{number}" for number in range(inputs)]
-    code = Code("run", [("ptr noalias", name) for name in ["y", *names]] + [("i64", "n")], fused=target.fused)
+    code = Code("run", [("ptr noalias", name) for name in ["y", *names]] + [("i64", "n")], **target.options)
     rest = "0"
     if lanes:
         rest = code.let(f"and i64 %n, {-lanes}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -137,6 +138,28 @@ def test_single_precision_is_close_and_the_same_in_vectors(target: Target, op: O
     with np.errstate(all="ignore"):
         exact = reference(NUMBERS[NARROW].astype(np.float64))
     _check(target, op, NARROW, exact, bound)
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+@TARGETS
+def test_a_square_root_has_the_bits_of_numpy(target: Target, estimated: bool) -> None:
+    if estimated and target.name != "avx512":
+        target = named("avx512")  # other processors have no such estimates: it is only compiled
+        assert "vrsqrt14ps" in assembly(module(Op.SQRT, NARROW, replace(target, estimated=True), 16), target)
+        return
+    target = replace(target, estimated=estimated)
+    lanes = target.lanes(4)
+    code = module(Op.SQRT, NARROW, target, lanes)
+    assert ("rsqrt14" in code) == estimated
+    rng = np.random.default_rng(0)
+    far = rng.integers(0, 2**32, 200_000, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    for x in (NUMBERS[NARROW], rng.permutation(NUMBERS[NARROW]), abs(far), far):
+        with np.errstate(invalid="ignore"):
+            expected = np.sqrt(x)
+        found = Compiled(Op.SQRT, NARROW, target, lanes)(x)
+        known = ~np.isnan(expected)
+        assert (np.isnan(found) == ~known).all()
+        assert found[known].tobytes() == expected[known].tobytes()
 
 
 # The C library's erf in float64 is itself off by up to 0.7 units, and SciPy has no longer one.

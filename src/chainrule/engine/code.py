@@ -73,6 +73,8 @@ class Code:
         Whether the processor multiplies and adds in one instruction with one rounding.
     masked
         Whether it loads and stores some lanes of a vector as fast as all.
+    estimated
+        Whether it has estimates of roots that are worth refining.
     alone
         Whether one thread does all that the function does: parameters `%thread` and `%threads` are then not asked.
 
@@ -95,9 +97,10 @@ class Code:
         *,
         fused: bool = True,
         masked: bool = False,
+        estimated: bool = False,
         alone: bool = False,
     ) -> None:
-        self.fused, self.masked, self.alone = fused, masked, alone
+        self.fused, self.masked, self.estimated, self.alone = fused, masked, estimated, alone
         listed = ", ".join(f"{kind} %{parameter}" for kind, parameter in parameters)
         self._head = f"define {'internal ' if internal else ''}void @{name}({listed}) {{"
         self._slots: list[str] = []

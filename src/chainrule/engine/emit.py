@@ -195,8 +195,7 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
     parameters += [("ptr", "claims"), ("i64", "apart")] if call.claimed else []
-    options = {"fused": target.fused, "masked": target.masked, "alone": call.alone}
-    code = Code(call.function, parameters, internal=True, **options)
+    code = Code(call.function, parameters, internal=True, alone=call.alone, **target.options)
     arrays = {node: f"%{name}" for node, name in names.items()}
     if isinstance(call.kernel, Contraction):
         epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)

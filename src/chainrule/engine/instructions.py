@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.engine.code import REGISTER, Code, Kind
-from chainrule.engine.dtypes import DType, bool_, float64
+from chainrule.engine.dtypes import DType, bool_, float32, float64
 from chainrule.engine.lanes import Lanes
 from chainrule.engine.mathematics import angles, exponentials, logarithms
 from chainrule.engine.mathematics.powers import power
+from chainrule.engine.mathematics.roots import square_root
 from chainrule.engine.op import Op
 
 Emitter = Callable[..., str]
@@ -299,11 +300,17 @@ def _rounding(name: str) -> Emitter:
     return by_kind(intrinsic(name), lambda code, kind, x: x)
 
 
+def _square_root(code: Code, kind: Kind, x: str) -> str:
+    if code.estimated and kind == Kind(float32, 16):
+        return square_root(code, kind, x)
+    return intrinsic("sqrt")(code, kind, x)
+
+
 INSTRUCTIONS: dict[Op, Emitter] = {
     Op.NEG: negative,
     Op.ABS: absolute,
     Op.SIGN: sign,
-    Op.SQRT: intrinsic("sqrt"),
+    Op.SQRT: _square_root,
     Op.EXP: vector(exponentials.exp),
     Op.EXPM1: vector(exponentials.expm1),
     Op.LOG: vector(logarithms.log),

@@ -74,6 +74,10 @@ class Bits:
         """Whether the number is below `limit`, both signed."""
         return self._compare("slt", self, limit)
 
+    def under(self, limit: int) -> Mask:
+        """Whether the number is below `limit`, both unsigned."""
+        return self._compare("ult", self, limit)
+
     def lanes(self) -> Lanes:
         """The floating-point numbers that have these bits."""
         return Lanes(self.code, self.kind, self.code.let(f"bitcast {self.kind.bits} {self.name} to {self.kind.type}"))

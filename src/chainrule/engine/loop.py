@@ -75,7 +75,7 @@ def loop_text(
     target
         The processor.
     """
-    code = Code(LOOP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")], fused=target.fused, masked=target.masked)
+    code = Code(LOOP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")], **target.options)
     table, team = (code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in (0, 1))
     own = code.let(f"load ptr, ptr {code.element('ptr', '%job', '5')}")
     steps, rows, stop = _word(code, own, STEPS, "i64"), _word(code, own, ROWS), _word(code, own, STOP)

@@ -35,6 +35,8 @@ class Target:
         Bytes of the caches of one core.
     masked
         Whether loads and stores of some lanes of a vector are as cheap as those of all.
+    estimated
+        Whether a square root in single precision is quicker from an estimate: where the divider is slow.
     products, loads
         How many multiply-adds of vectors, and how many loads of vectors, begin in a cycle.
     latency
@@ -51,9 +53,15 @@ class Target:
     first_cache: int = 32 * 1024
     second_cache: int = 512 * 1024
     masked: bool = False
+    estimated: bool = False
     products: int = 2
     loads: int = 2
     latency: int = 4
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """What a writer of code must know (see `Code`)."""
+        return {"fused": self.fused, "masked": self.masked, "estimated": self.estimated}
 
     @property
     def pause(self) -> str:
@@ -139,6 +147,7 @@ def _detected() -> Target:
         triple=triple,
         cpu=llvm().get_host_cpu_name(),
         features=features,
+        estimated=kind.name == "avx512" and not llvm().get_host_cpu_name().startswith("znver"),
         first_cache=first or kind.first_cache,
         second_cache=second or kind.second_cache,
     )

@@ -77,7 +77,7 @@ class Epilogue:
         parameters = [("ptr noalias", pointer[1:]) for pointer in self._pointers]
         parameters += [("ptr", "tile"), *(("i64", number) for number in ("row", "column", "rows", "panels", *batch))]
         target = self.target
-        code = Code(name, parameters, internal=True, fused=target.fused, masked=target.masked)
+        code = Code(name, parameters, internal=True, **target.options)
         made = nodes_made(replace(self.contraction, kept=True))
         kept = {node: where for node, where in self.arrays.items() if node not in made}
         write_fixed(code, expressions(self.contraction), kept)
