@@ -20,6 +20,7 @@ import numpy as np
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import DType, bool_, float32
 from chainrule.engine.graph import Shape
+from chainrule.engine.kernels.shares import plus, smaller, times
 from chainrule.engine.kernels.walk import Axis, Spot, along, share
 from chainrule.engine.lanes import Bits
 from chainrule.engine.target import Target
@@ -29,6 +30,7 @@ LOOP = "loop"
 STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB, TURNS, FIRST = range(10)
 Signature = tuple[Shape, DType]
 _LONG = 1024  # bytes of a row of which each thread gathers a part
+_SOON, _FIRST, _LINE = 2, 768, 64  # rows ahead of which the first bytes are asked for, line by line: the rest follows
 Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
 
 # NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer, a float,
@@ -148,9 +150,19 @@ def _gather(
     in_parts = source == dtype and length * dtype.itemsize >= _LONG
     begin, end = share(code, length) if in_parts else ("0", str(length))
     start, stop = ("0", str(shape[0])) if in_parts else share(code, shape[0])
-    with code.loop(start, stop) as row:
+
+    def source_of(row: str) -> str:
         number = code.let(f"load i64, ptr {code.element('i64', chosen, row)}")
-        far = code.element("i8", base, code.let(f"mul i64 {number}, {length * source.itemsize}"))
+        return code.element("i8", base, code.let(f"mul i64 {number}, {length * source.itemsize}"))
+
+    last = code.let(f"sub nsw i64 {stop}, 1")
+    with code.loop(start, stop) as row:
+        soon = code.element(
+            "i8", source_of(smaller(code, plus(code, row, _SOON), last)), times(code, begin, source.itemsize)
+        )
+        for line in range(0, min(_FIRST, length * source.itemsize), _LINE):
+            code.fetch(code.element("i8", soon, str(line)))
+        far = source_of(row)
         near = code.element(MEMORY[dtype], goal, code.let(f"mul i64 {row}, {length}"))
         if source == dtype:
             size = code.let(f"mul i64 {code.let(f'sub i64 {end}, {begin}')}, {dtype.itemsize}")
