@@ -141,6 +141,22 @@ def test_a_tall_product_goes_group_by_group_and_is_still_equal(name, shape, use)
     check(product, kept=use[0], finished=use[1])
 
 
+@pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "shared out"])
+@pytest.mark.parametrize("shape", [(251, 64, 520), (2, 240, 96, 640)], ids=str)
+@pytest.mark.parametrize("name", ["host", "avx512", "avx2", "sse2"])
+def test_a_panel_that_is_copied_beside_the_one_before_is_whole(name, shape, claimed) -> None:
+    *batch, rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    left = array(rng, (*batch, rows, depth), "rows", np.dtype(np.float32))
+    right = array(rng, (*batch, depth, columns), "rows", np.dtype(np.float32))
+    target = replace(TARGETS[name], first_cache=2**12, second_cache=2**21)
+    product = compiled(left, right, target, claimed=claimed)
+    wanted = Product.of(product.contraction)
+    plan = Plan.of(wanted, target)
+    assert any(plan.pieces(wanted, strip) for strip in plan.strips)
+    check(product, kept=True, finished=False)
+
+
 @pytest.mark.parametrize("shape", [(70, 33, 20), (700, 9, 40)], ids=str)
 def test_what_lies_far_apart_is_asked_for_ahead(shape) -> None:
     rows, depth, columns = shape

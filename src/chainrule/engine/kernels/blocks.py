@@ -234,7 +234,7 @@ class _Large:
         return sums, code.let(f"udiv i64 {block.padded}, {sums.turn}")
 
     def _here(self, block: _Block, panel: str, first: str) -> Here:
-        return Here(self.strip, block.batch, self.writer.column(self.strip, panel), first)
+        return Here(self.strip, block.batch, self.writer.column(self.strip, panel), first, panel)
 
     def _tile(self, block: _Block, panel: str, first: str, spot: Spot) -> None:
         """A tile's sums go on over a block of the depth, and are finished if it is the last."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Shape
 from chainrule.engine.kernel import Access, Contraction, accesses, contiguous
-from chainrule.engine.kernels.sums import LONGEST_TURN
+from chainrule.engine.kernels.sums import LONGEST_TURN, turn_of
 from chainrule.engine.kernels.tile import Heights, Model, Panel, Strip
 from chainrule.engine.target import Target
 
@@ -22,6 +22,7 @@ _DOTS = 8  # dot products that are computed together at least
 _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
 _RIGHT_SHARE = 0.5  # likewise, which a right operand may fill
+_PIECES = 64  # in which a panel is copied beside the one before it
 _CLAIM = 16000  # cycles of work that a thread claims at a time: what others wait for at most, against what it costs
 _FAR_SHARE = 1.5  # of the second cache, past which an optimizer's parameter and moments do not stay near
 _BAND = 48 * 1024  # bytes of a product that wait for an epilogue along the rows
@@ -172,6 +173,18 @@ class Plan:
         """How many tiles of a strip are computed before the next panel."""
         return min(self.group or strip.heights.tiles, strip.heights.tiles)
 
+    def pieces(self, product: Product, strip: Strip) -> int:
+        """How many tiles of a panel copy a piece of the next one each; 0: panels are copied at once.
+
+        A row of a piece is copied every so many steps, so the number divides the depth, and is whole turns of a loop.
+        """
+        if not self.pack_right or self.blocks or product.right.across != 1 or strip.count < _FEW_PANELS // 2:
+            return 0
+        heights, vectors = strip.heights, len(strip.panel.offsets)
+        turn = turn_of(heights.rows - (heights.short > 0), vectors)
+        most = min(_PIECES, self.tiles_together(strip))
+        return max((n for n in range(_FEW_TILES, most + 1) if product.depth % n == 0 == n % turn), default=0)
+
     def tiles_in_claim(self, product: Product, strip: Strip) -> int:
         """How many tiles of a strip a thread claims at a time."""
         cycles = strip.heights.rows * len(strip.panel.offsets) * product.depth / 2
@@ -286,7 +299,8 @@ class Scratch:
         most = max(strip.heights.rows for strip in plan.strips)
         together = max(plan.tiles_together(strip) * strip.heights.rows for strip in plan.strips)
         left = together * product.depth if plan.pack_left else 0
-        right = product.depth * stride if plan.pack_right else 0
+        places = 2 if any(plan.pieces(product, strip) for strip in plan.strips) else 1
+        right = places * product.depth * stride if plan.pack_right else 0
         gap, sums, across, finished = _ALIGNMENT // item, 0, stride, most
         if blocks and blocks.wide:
             across, finished = blocks.panels * stride + gap, blocks.band * most

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernel import contiguous
 from chainrule.engine.kernels.dots import dot_products
 from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
+from chainrule.engine.kernels.panels import Panels, Source
 from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
 from chainrule.engine.kernels.shares import larger, parts, plus, smaller, times, unless_done, unravelled
-from chainrule.engine.kernels.sums import Left, Right, Sums
+from chainrule.engine.kernels.sums import Beside, Left, Right, Sums
 from chainrule.engine.kernels.tile import Finish, Panel, Strip, Tile
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where the code is: a panel, from `column` on, of a batch; `first` is the first tile of the group."""
+    """Where the code is: panel `number`, from `column` on, of a batch; `first` is the first tile of the group."""
 
     strip: Strip
     batch: str
     column: str
     first: str
+    number: str
 
     @property
     def panel(self) -> Panel:
@@ -60,6 +62,7 @@ class Writer:
         self.code, self.product, self.plan, self.scratch = code, product, plan, scratch
         self.left, self.right, self.result, self.finish, self.ahead = left, right, result, finish, ahead
         self.claimed = claimed
+        self.panels: Panels | None = None  # of the strip that is written
         self.element = Kind(product.dtype).type
 
     # --- Loops ---
@@ -73,7 +76,8 @@ class Writer:
         shared = plan.pack_right and groups == 1 and not plan.packs_left(strip) and not any(product.right.batch)
         sizes = [strip.count, batches] if shared else [batches, groups, strip.count]
         site = self.site_of(strip)
-        rows, panel = (code.variable("i64", "-1") if site is not None else "" for _ in range(2))  # what is copied
+        rows = code.variable("i64", "-1") if site is not None else ""  # whose copy is there
+        panels = self.panels = self._panels_of(strip) if plan.pack_right else None
         with ExitStack() as stack:
             share = stack.enter_context(parts(code, [*sizes, together], site, plan.tiles_in_claim(product, strip)))
             indices: list[str] = []
@@ -82,14 +86,11 @@ class Writer:
                 if level == 1 and plan.packs_left(strip):
                     with unless_done(code, site, rows, plus(code, times(code, indices[0], groups), indices[1])):
                         self._pack_left(strip, indices[0], times(code, indices[1], together))
-                if level == (0 if shared else 2) and plan.pack_right:
-                    column = self.column(strip, indices[level])
-                    key = column if shared else plus(code, times(code, indices[0], product.columns), column)
-                    with unless_done(code, site, panel, key):
-                        self._pack_right(strip, "0" if shared else indices[0], column)
+                if level == (0 if shared else 2) and panels:
+                    panels.need(self._source(indices[0] if not shared else "0"), indices[level])
             number, batch = indices if shared else (indices[2], indices[0])
             first = "0" if shared else times(code, indices[1], together)
-            here = Here(strip, batch, self.column(strip, number), first)
+            here = Here(strip, batch, self.column(strip, number), first, number)
             low, high = (plus(code, bound, first) for bound in share.bounds)
             if groups > 1:
                 high = smaller(code, high, str(strip.heights.tiles))
@@ -141,13 +142,16 @@ class Writer:
 
         self.tiles(strip, first, last, pack)
 
-    def _pack_right(self, strip: Strip, batch: str, column: str) -> None:
-        """Copy a panel."""
-        code, product, matrix = self.code, self.product, self.product.right
-        base = self.base(self.right, matrix, batch)
-        source = code.element(self.element, base, times(code, column, matrix.across))
-        copy = Copy.of_vectors(product.dtype, strip.panel, product.depth)
-        copy.write(code, source, (matrix.down, matrix.across), self.part(self.scratch.right))
+    def _panels_of(self, strip: Strip) -> Panels:
+        """What copies the panels of a strip."""
+        copy = Copy.of_vectors(self.product.dtype, strip.panel, self.product.depth)
+        places, pieces = self.part(self.scratch.right), self.plan.pieces(self.product, strip)
+        return Panels(self.code, strip, self.product.right, copy, places, pieces)
+
+    def _source(self, batch: str) -> Source:
+        """The right operand of a batch."""
+        matrix = self.product.right
+        return Source(self.base(self.right, matrix, batch), batch if any(matrix.batch) else "0")
 
     def _packed_left(self, strip: Strip, spot: Spot, first: str) -> str:
         """Where the copy of a tile's rows is."""
@@ -168,9 +172,9 @@ class Writer:
 
     def right_of(self, here: Here) -> Right:
         panel, matrix, count = here.panel, self.product.right, len(here.panel.offsets)
-        if self.plan.pack_right:
-            copy = Copy.of_vectors(self.product.dtype, panel, self.product.depth)
-            return Right(self.part(self.scratch.right), copy.row, copy.places, (panel.lanes,) * count)
+        if self.panels:
+            copy = self.panels.copy
+            return Right(self.panels.here(), copy.row, copy.places, (panel.lanes,) * count)
         base = self.base(self.right, matrix, here.batch)
         start = self.code.element(self.element, base, times(self.code, here.column, matrix.across))
         return Right(start, matrix.down, panel.offsets, tuple(panel.used_in(number) for number in range(count)))
@@ -181,10 +185,18 @@ class Writer:
         kind = kind_of(self.product.dtype, here.panel.lanes)
         return Sums(self.code, kind, spot.rows, self.left_of(here, spot), self.right_of(here))
 
+    def _beside(self, here: Here, spot: Spot) -> AbstractContextManager[Beside | None]:
+        """What a tile does for the next panel."""
+        if not self.panels:
+            return nullcontext()
+        return self.panels.beside(self._source(here.batch), here.number, self._within(spot, here.first))
+
     def _whole(self, here: Here, spot: Spot) -> None:
         """A tile over the whole depth."""
         if not self.plan.dots:
-            self.end(here, spot, self._sums(here, spot).over(self.product.depth))
+            with self._beside(here, spot) as beside:
+                sums = self._sums(here, spot).over(self.product.depth, beside)
+            self.end(here, spot, sums)
             return
         left, right, across = self.left_of(here, spot), self.right_of(here), self.product.right.across
         sums = dot_products(

@@ -6,7 +6,7 @@ is spread over a vector; every product goes to a sum of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -43,6 +43,19 @@ class Right:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What is done beside the sums: at every `every`-th step `write(here, there)` copies a row, from `start` to `goal`,
+    the next time from `stride` and to `row` elements further."""
+
+    start: str
+    stride: int
+    goal: str
+    row: int
+    every: int
+    write: Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Sums:
     """Writes the sums of `rows` rows of a panel whose vectors are of `kind`."""
 
@@ -61,14 +74,13 @@ class Sums:
     @property
     def turn(self) -> int:
         """Steps along the depth in one turn of a loop."""
-        if len(self.right.places) == 1:  # with more, LLVM lets the sums wander until some are on the stack
-            return 1
-        most = max(1, _TURN // (self.rows * len(self.right.places)))
-        return min(LONGEST_TURN, 1 << (most.bit_length() - 1))
+        return turn_of(self.rows, len(self.right.places))
 
-    def over(self, depth: int) -> list[str]:
-        """The sums over so many steps, row by row."""
+    def over(self, depth: int, beside: Beside | None = None) -> list[str]:
+        """The sums over so many steps, row by row; `beside.every` has to divide them, and a turn to divide that."""
         sums = self.zeros
+        if beside:
+            return self._beside(depth // beside.every, sums, beside)
         if depth * len(sums) <= _STRAIGHT or depth < 2 * self.turn:
             return self.steps(range(depth), sums)
         sums, rest = self.turns(str(depth // self.turn), sums)
@@ -89,6 +101,20 @@ class Sums:
             for name, base, stride in zip(moves, places, (self.left.across, self.right.down), strict=True):
                 code.do(f"{name} = getelementptr {element}, ptr {base}, i64 {self.turn * stride}")
         return names, self._from(*moves)
+
+    def _beside(self, count: int, sums: Sequence[str], beside: Beside) -> list[str]:
+        """`sums` after `count` times `beside.every` steps."""
+        code, kind, element = self.code, self.kind, Kind(self.kind.dtype).type
+        pointers = (self.left.start, self.right.start, beside.start, beside.goal)
+        with carried_loop(code, str(count), kind, sums, pointers) as (carried, places, names, moves):
+            beside.write(*places[2:])
+            inner, rest = self._from(*places[:2]).turns(str(beside.every // self.turn), carried)
+            for name, value in zip(names, inner, strict=True):
+                code.do(f"{name} = bitcast {kind.type} {value} to {kind.type}")
+            bases = (rest.left.start, rest.right.start, *places[2:])
+            for name, base, stride in zip(moves, bases, (0, 0, beside.stride, beside.row), strict=True):
+                code.do(f"{name} = getelementptr {element}, ptr {base}, i64 {stride}")
+        return names
 
     def further(self, steps: str) -> Sums:
         """The same so many steps further along the depth."""
@@ -132,6 +158,14 @@ class Sums:
         return result
 
 
+def turn_of(rows: int, vectors: int) -> int:
+    """Steps along the depth in one turn of a loop, for a tile of so many rows and vectors: a power of two."""
+    if vectors == 1:  # with more, LLVM lets the sums wander until some are on the stack
+        return 1
+    most = max(1, _TURN // (rows * vectors))
+    return min(LONGEST_TURN, 1 << (most.bit_length() - 1))
+
+
 def multiply_add(code: Code, kind: Kind, name: str, a: str, b: str, c: str) -> None:
     """`name` = a * b + c, rounded once where the processor has an instruction for that."""
     if kind.dtype.kind == "i":
@@ -153,20 +187,21 @@ def carried_loop(
     Gives the carried sums and pointers, and the names that the body must give to the next ones.
     """
     number = code.fresh("")
-    before, body = f"before{number}", f"turn{number}"
+    before, body, latch = f"before{number}", f"turn{number}", f"latch{number}"
     carried, following = (["%" + code.fresh(hint) for _ in sums] for hint in ("sum", "next"))
     places, moves = (["%" + code.fresh(hint) for _ in pointers] for hint in ("place", "move"))
     counter, next_counter = f"%left{number}", f"%fewer{number}"
     code.label(before)
     code.label(body)
-    code.do(f"{counter} = phi i64 [ {count}, %{before} ], [ {next_counter}, %{body} ]")
+    code.do(f"{counter} = phi i64 [ {count}, %{before} ], [ {next_counter}, %{latch} ]")
     for kind_name, names, starts, nexts in (
         (kind.type, carried, sums, following),
         ("ptr", places, pointers, moves),
     ):
         for name, start, after in zip(names, starts, nexts, strict=True):
-            code.do(f"{name} = phi {kind_name} [ {start}, %{before} ], [ {after}, %{body} ]")
+            code.do(f"{name} = phi {kind_name} [ {start}, %{before} ], [ {after}, %{latch} ]")
     yield carried, places, following, moves
+    code.label(latch)
     code.do(f"{next_counter} = add nsw i64 {counter}, -1")
     more = code.let(f"icmp ne i64 {next_counter}, 0")
     code.do(f"br i1 {more}, label %{body}, label %after{number}")
