@@ -56,7 +56,7 @@ JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
 SLICE = 0.05  # seconds of steps in one native call of a loop
 _TELLING = 0.005  # seconds of a slice from which it says something about the pace: waking a worker takes a little
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
-_PATIENT = 1 << 17  # looks for workers that come: a loop is long, so it is worth waiting a little for them
+_PATIENT = 1 << 18  # looks for workers: a loop is long, and a busy system may take some milliseconds to wake them
 _COPIED = 2**14  # bytes of an argument or a result up to which it is copied
 _ENTRY = functools.cache(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64))
 

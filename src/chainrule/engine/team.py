@@ -30,7 +30,7 @@ _LINE = 8
 _ARRIVED, _PHASE, _INVITED, _JOB, _DOOR, _STARTED, _FINISHED, _LEAVE, _AWAKE = (number * _LINE for number in range(9))
 _CLOSED = 1023
 _WATCH = 1 << 16  # looks for a new job before a worker goes to sleep
-_SHORT = 1 << 10  # looks during which a thread that waits keeps its core: most waits within a step are shorter
+_SHORT = 1 << 13  # looks during which a thread that waits keeps its core: most waits within a step are shorter
 _PATIENCE = 1 << 14  # looks for workers that come, before a job begins without the others
 
 # Waiting is polite: every look pauses the core, and from look SHORT on every 64th lets another thread run there. Not
