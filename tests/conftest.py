@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("CHAINRULE_CACHE", "off")  # while tests are collected: see `own_cache`
     if config.getoption("--record-oracles"):
         if not LIVE:
             raise pytest.UsageError("--record-oracles needs PyTorch and JAX: run `make oracles` first")

@@ -16,8 +16,8 @@ from unittest import mock
 import numpy as np
 
 from chainrule.engine.context import places
-from chainrule.engine.emit import STEP
 from chainrule.engine.program import Program
+from chainrule.engine.recipe import STEP
 from chainrule.engine.run import JOB
 
 Array = np.ndarray[Any, Any]

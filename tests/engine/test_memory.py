@@ -122,9 +122,9 @@ def test_scratch_counts_for_every_thread(monkeypatch: pytest.MonkeyPatch) -> Non
         states=0, arguments=0, results=10, constants=0, arena=20, without_sharing=20, scratch=30, largest=()
     )
     monkeypatch.setattr(budget, "_free", lambda: 120)
-    require_room(memory, 3)
+    require_room(120, 0, lambda: memory)
     with pytest.raises(cr.ResourceError, match="needs 150 B of memory"):
-        require_room(memory, 4)
+        require_room(150, 0, lambda: memory)
 
 
 def test_first_copies_of_assigned_states_count_until_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:

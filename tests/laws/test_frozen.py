@@ -18,7 +18,7 @@ OWNERS = {
     "chainrule.engine.context.places": "which arrays hold the values of states",
     "chainrule.train.steps._forward": "compiled networks, as long as they live",
     "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
-    "chainrule.engine.native._building": "a lock: LLVM builds one module at a time",
+    "chainrule.engine.native.building": "a lock: one module is built at a time",
     "chainrule.engine.native._engines": "machine code that is loaded",
     "chainrule.engine.team._teams": "threads that wait for work",
     "chainrule.engine.team._alone": "the code that one thread runs, made once",

@@ -10,9 +10,11 @@ from laws.sources import NAMES, SOURCES, Source
 
 LAYERS = ["errors", "engine", "nn", "data", "train", "look", "interop", "app"]
 # What may be imported inside the function that needs it: everything that would make `import chainrule` slow or fail.
-# `chainrule.engine.program` is the one part of ours: the whole compiler hangs on it, and only compiling needs it.
+# Two parts of ours: what runs programs hangs on `chainrule.engine.program`, which only compiling needs, and the whole
+# compiler on `chainrule.engine.stages`, which is not needed where the recipe of a program is kept.
 HEAVY = {
     "chainrule.engine.program",
+    "chainrule.engine.stages",
     "polars",
     "sklearn",
     "PIL",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chainrule.engine.graph import Graph, Node
-from chainrule.engine.memory import ARENA, Plan
 from chainrule.engine.state import State
 from chainrule.errors import ResourceError
+
+if TYPE_CHECKING:
+    from chainrule.engine.memory import Plan
 
 _SHOWN = 5  # arrays that are named
 _NOT_WORTH_ASKING = 2**22  # bytes: to ask the system takes longer than a short loop
@@ -85,7 +88,7 @@ class Memory:
 
 def memory_of(graph: Graph, arguments: int, results: int, plan: Plan, scratch: int) -> Memory:
     """The memory of a program; the first `arguments` inputs and `results` outputs of its graph are not states."""
-    inside = [node for node, home in plan.homes.items() if home.slot == ARENA]
+    inside = plan.inside()
     largest = sorted(dict.fromkeys([*inside, *graph.outputs[:results]]), key=_bytes, reverse=True)[:_SHOWN]
     return Memory(
         sum(map(_bytes, graph.inputs[arguments:])),
@@ -99,15 +102,17 @@ def memory_of(graph: Graph, arguments: int, results: int, plan: Plan, scratch: i
     )
 
 
-def require_room(memory: Memory, threads: int, copies: int = 0) -> None:
-    """Refuse a program of which arena, scratch for all threads, results, and copies of states do not fit.
+def require_room(needed: int, copies: int, memory: Callable[[], Memory]) -> None:
+    """Refuse a program that needs more memory, beside its states, than is free.
 
     Parameters
     ----------
-    memory, threads
-        What it needs, and how many threads run it.
+    needed
+        Bytes of arena, scratch for all threads, results, and the copies.
     copies
         Bytes of the states that will be copied when it first runs.
+    memory
+        Tells what it needs memory for, if it is refused.
 
     Raises
     ------
@@ -115,12 +120,11 @@ def require_room(memory: Memory, threads: int, copies: int = 0) -> None:
         With the largest arrays, where this is more than the memory that is free.
     """
     free = _free()
-    needed = memory.arena + memory.scratch * threads + memory.results + copies
     if free is not None and needed > free:
-        arrays = ", ".join(map(str, memory.largest))
+        arrays = ", ".join(map(str, memory().largest))
         of_states = f", {_size(copies)} of it for copies of states" if copies else ""
         raise ResourceError(
-            f"this program needs {_size(needed)} of memory beside its {_size(memory.states)} of parameters and states"
+            f"this program needs {_size(needed)} of memory beside its {_size(memory().states)} of parameters and states"
             f"{of_states}, but only {_size(free)} are free. Its largest arrays are {arrays}. Use smaller batches or "
             "cr.checkpoint."
         )
@@ -181,7 +185,7 @@ def _left(group: Path, names: Sequence[str]) -> int | None:
 def _reclaimable() -> int:
     """Bytes of Linux's page cache, which it gives up when they are needed."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
+        with open("/proc/meminfo", encoding="utf-8") as lines:
             found = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
     except (OSError, ValueError, IndexError):
         return 0

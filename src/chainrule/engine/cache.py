@@ -1,9 +1,10 @@
-"""Object code kept on disk, so that the next process need not compile it again.
+"""What compiling has found out, kept on disk, so that the next process need not compile again.
 
-Code that is loaded is run, so nobody but the user may have written it: the folder and every file in it must belong to
-the user and be writable by no one else, and neither may be a symbolic link. A file opens with the format, then a
-checksum of key and code, then the code. Whatever goes wrong (a full disk, a read-only folder, a damaged, truncated,
-foreign or older file) means that the code is not there: it is compiled again, and nobody hears of it.
+There are three sorts of entries: object code, recipes of programs, and what LLVM says of this machine. Code that is
+loaded is run, so nobody but the user may have written it: the folder and every file in it must belong to the user and
+be writable by no one else, and neither may be a symbolic link. A file opens with the format, then a checksum of key and
+content, then the content. Whatever goes wrong (a full disk, a read-only folder, a damaged, truncated, foreign or older
+file) means that the entry is not there: it is made again, and nobody hears of it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-FORMAT = "1"  # changes when what the object code expects of its caller changes
+FORMAT = "2"  # changes when what is in the entries, or what object code expects of its caller, changes
 VARIABLE = "CHAINRULE_CACHE"  # the environment variable that names another folder, or is "off"
 LIMIT = 256 * 2**20  # bytes in the folder; past it the files that were used longest ago are removed
 
-_HEADER = f"chainrule object code {FORMAT}\n".encode()
+_HEADER = f"chainrule {FORMAT}\n".encode()
 _OURS = re.compile(r"[0-9a-f]{64}\.(o|\w+\.part)")  # never touch what somebody else keeps in the folder
 # Where there is no such flag (Windows), the user's own folders are closed to others by the system.
 _NO_LINK, _DIRECTORY = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
@@ -30,8 +31,13 @@ _FILE = _NO_LINK | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
+def key_of(*parts: str) -> str:
+    """A name for what depends on these texts, and on nothing else but the format."""
+    return hashlib.sha256("\0".join([*parts, FORMAT]).encode()).hexdigest()
+
+
 def load(key: str) -> bytes | None:
-    """The object code stored under `key`, if there is any and it is whole."""
+    """What is stored under `key`, if there is anything and it is whole."""
     try:
         with _opened(create=False) as folder:
             return folder.read(key)
@@ -39,10 +45,10 @@ def load(key: str) -> bytes | None:
         return None
 
 
-def store(key: str, code: bytes) -> None:
-    """Keep object code under `key`, if that is possible."""
+def store(key: str, content: bytes) -> None:
+    """Keep something under `key`, if that is possible."""
     with suppress(OSError, RuntimeError), _opened(create=True) as folder:
-        folder.write(key, code)
+        folder.write(key, content)
         if key.startswith("0"):  # one in sixteen, because looking at all that is there takes its time
             folder.shrink(LIMIT)
 
@@ -109,17 +115,17 @@ class _Folder:
         return name if self._descriptor is not None else str(self._path / name)
 
     def read(self, key: str) -> bytes | None:
-        """The code under a key; None if it is not what was stored."""
+        """The content under a key; None if it is not what was stored."""
         with self._open(f"{key}.o", os.O_RDONLY, "rb") as file:
-            content = file.read()
-            code = content[len(_HEADER) + hashlib.sha256().digest_size :]
-            if content != _sealed(key, code):
+            found = file.read()
+            content = found[len(_HEADER) + hashlib.sha256().digest_size :]
+            if found != _sealed(key, content):
                 return None
             with suppress(OSError):
                 os.utime(file.fileno() if os.utime in os.supports_fd else self._at(f"{key}.o"))  # used now
-            return code
+            return content
 
-    def write(self, key: str, code: bytes) -> None:
+    def write(self, key: str, content: bytes) -> None:
         """Write under a name of its own, then rename, so that nobody ever sees a part.
 
         It does not wait for the disk (that takes up to 50 ms): what a power failure leaves fails its checksum.
@@ -127,7 +133,7 @@ class _Folder:
         aside = f"{key}.{os.urandom(8).hex()}.part"
         try:
             with self._open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, "wb") as file:
-                file.write(_sealed(key, code))
+                file.write(_sealed(key, content))
             places = (self._at(aside), self._at(f"{key}.o"))
             os.replace(*places, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
@@ -152,5 +158,5 @@ class _Folder:
             os.unlink(self._at(name), dir_fd=self._descriptor)
 
 
-def _sealed(key: str, code: bytes) -> bytes:
-    return _HEADER + hashlib.sha256(key.encode() + code).digest() + code
+def _sealed(key: str, content: bytes) -> bytes:
+    return _HEADER + hashlib.sha256(key.encode() + content).digest() + content

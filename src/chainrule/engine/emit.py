@@ -37,11 +37,10 @@ from chainrule.engine.kernels.reductions import write_reduction
 from chainrule.engine.kernels.serial import write_running, write_scatter, write_sorting
 from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
+from chainrule.engine.recipe import STEP
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 from chainrule.engine.work import is_small
-
-STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,21 @@ import numpy as np
 
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import DType, bool_, float32
+from chainrule.engine.gathering import (
+    DONE,
+    FIRST,
+    HALT,
+    LOOP,
+    ROWS,
+    SOURCES,
+    STEP_AT,
+    STEPS,
+    STOP,
+    TURNS,
+    VARIANT_AT,
+    VARIANT_JOB,
+    Results,
+)
 from chainrule.engine.graph import Shape
 from chainrule.engine.kernels.shares import plus, smaller, times
 from chainrule.engine.kernels.walk import Axis, Spot, along, share
@@ -26,35 +41,9 @@ from chainrule.engine.lanes import Bits
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 
-LOOP = "loop"
-STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB, TURNS, FIRST = range(10)
 Signature = tuple[Shape, DType]
 _LONG = 1024  # bytes of a row of which each thread gathers a part
 _SOON, _FIRST, _LINE = 2, 768, 64  # rows ahead of which the first bytes are asked for, line by line: the rest follows
-Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
-
-# NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer, a float,
-# or a half, whose bits are converted here, because not every processor has an instruction for it.
-_SOURCES = {
-    "bool": ("i8", "u"),
-    "uint8": ("i8", "u"),
-    "int8": ("i8", "s"),
-    "uint16": ("i16", "u"),
-    "int16": ("i16", "s"),
-    "uint32": ("i32", "u"),
-    "int32": ("i32", "s"),
-    "int64": ("i64", "s"),
-    "float16": ("i16", "h"),
-    "float32": ("float", "f"),
-    "float64": ("double", "f"),
-}
-
-
-def can_gather(source: np.dtype[Any], goal: DType) -> bool:
-    """Whether rows of a type can become rows of another on the way into a batch."""
-    if source == goal:
-        return True
-    return source.isnative and source.name in _SOURCES and goal.kind == "f"
 
 
 def loop_text(
@@ -174,7 +163,7 @@ def _gather(
 
 def _convert(code: Code, length: int, dtype: DType, source: np.dtype[Any], far: str, near: str, target: Target) -> None:
     """One row, from one type to another."""
-    element, sort = _SOURCES[source.name]
+    element, sort = SOURCES[source.name]
 
     def convert(spots: list[Spot]) -> None:
         ((index, vector),) = spots

@@ -49,6 +49,10 @@ class Plan:
     constants: tuple[Node, ...]
     copies: tuple[tuple[Node, Home], ...]
 
+    def inside(self) -> list[Node]:
+        """The arrays in the arena."""
+        return [node for node, home in self.homes.items() if home.slot == ARENA]
+
     def verify(self, kernels: Sequence[Kernel]) -> None:
         """Assert that no two arrays that are needed at the same time overlap."""
         spans = _spans(kernels, [node for node, _ in self.copies])

@@ -1,28 +1,29 @@
 """From LLVM text to machine code in this process: verified, optimised, linked, callable by address.
 
 Comes in: the text of a module and a target. Goes out: a `Native` that owns the code and gives addresses by name. Equal
-text is compiled once in a process, and its object code is kept on disk for the next one.
+text is compiled once in a process, and its object code is kept on disk for the next one, which needs no LLVM to run it
+where `image` can load it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chainrule.engine import cache
+from chainrule.engine.image import Image, UnexpectedError
 from chainrule.engine.llvm import llvm, versions
 from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
 
-_building = threading.RLock()  # LLVM's global state is not made for two builders at a time
+building = threading.RLock()  # LLVM's global state is not made for two builders at a time; nobody forks meanwhile
 _KEPT = 64  # modules whose machine code stays in this process although nobody uses it
 if hasattr(os, "register_at_fork"):  # a child that is forked finds nothing half built, and the lock free
-    os.register_at_fork(before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release)
+    os.register_at_fork(before=building.acquire, after_in_parent=building.release, after_in_child=building.release)
 
 
 class Native:
@@ -34,8 +35,8 @@ class Native:
         An LLVM module, or a function that writes it, called where the code is not there yet.
     target
         The processor; to run the code it must be this one.
-    signature
-        A text that stands for the module's own.
+    key
+        The `key_of` a text that stands for the module's own, if there is such a text.
 
     Raises
     ------
@@ -45,30 +46,68 @@ class Native:
         If LLVM refuses the text, which is a defect of the emitter.
     """
 
-    def __init__(self, text: str | Callable[[], str], target: Target, signature: str | None = None) -> None:
+    def __init__(self, text: str | Callable[[], str], target: Target, key: str | None = None) -> None:
         require_runnable(target)
-        key = key_of(signature if signature is not None else str(text), target)
-        with _building:
-            if key not in _engines:
-                _engines[key] = _linked(text, key, target)
+        key = key or key_of(str(text), target)
+        with building:
+            found = _known(key, target)
+            if found is None:
+                code = _compiled(text if isinstance(text, str) else text(), target)
+                keep(key, code)
+                found = _linked(code, target)
+            self._linked = _engines[key] = found
             _engines.move_to_end(key)
-            self._engine = _engines[key]
             while len(_engines) > _KEPT:
                 _engines.popitem(last=False)
 
     def address(self, name: str) -> int:
         """The address of a function."""
-        with _building:
-            return int(self._engine.get_function_address(name))
+        with building:
+            return self._linked.address(name)
 
 
-_engines: OrderedDict[str, Any] = OrderedDict()
+class _Linked(Protocol):
+    """Code that can be called."""
+
+    def address(self, name: str) -> int: ...
+
+
+class _Engine:
+    """Code that LLVM has loaded."""
+
+    def __init__(self, code: bytes, target: Target) -> None:
+        self._engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), _machine(target))
+        self._engine.add_object_file(llvm().ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """The address of a function."""
+        return int(self._engine.get_function_address(name))
+
+
+_engines: OrderedDict[str, _Linked] = OrderedDict()
+
+
+def kept(key: str, target: Target) -> Native | None:
+    """The machine code of that key, if this process or the cache has it."""
+    require_runnable(target)
+    with building:
+        found = _known(key, target)
+        if found is None:
+            return None
+        _engines[key] = found
+        return Native("", target, key)
 
 
 def key_of(text: str, target: Target) -> str:
     """A name for the machine code of a module: everything on which it depends."""
-    parts = (text, str(target), versions(), _SOURCES, cache.FORMAT)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return cache.key_of(text, str(target), versions(), _SOURCES)
+
+
+def keep(key: str, content: bytes) -> None:
+    """Keep for the next process what was made, unless it may come from sources that were edited meanwhile."""
+    if _sources() == _SOURCES:
+        cache.store(key, content)
 
 
 def _sources() -> str:
@@ -80,28 +119,36 @@ def _sources() -> str:
 _SOURCES = _sources()  # as they were when they were loaded: what is edited later must not find its way into the cache
 
 
-def _linked(text: str | Callable[[], str], key: str, target: Target) -> Any:
-    """An engine that holds the code, from the cache where it is there."""
+def _known(key: str, target: Target) -> _Linked | None:
+    """The code of that key, from this process or from the cache."""
+    found = _engines.get(key)
+    code = cache.load(key) if found is None else None
+    return found if code is None else _linked(code, target)
+
+
+def _linked(code: bytes, target: Target) -> _Linked:
+    """Object code in memory, without LLVM where that is possible."""
+    try:
+        return Image(code)
+    except (UnexpectedError, LookupError, ValueError, OverflowError):
+        return _Engine(code, target)
+
+
+def _compiled(text: str, target: Target) -> bytes:
+    """The object code of a module."""
     machine = _machine(target)
-    found = cache.load(key)
-    if found is None:
-        found = bytes(machine.emit_object(_optimised(text if isinstance(text, str) else text(), machine)))
-        cache.store(key, found)
-    engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), machine)
-    engine.add_object_file(llvm().ObjectFileRef.from_data(found))
-    engine.finalize_object()
-    return engine
+    return bytes(machine.emit_object(_optimised(text, machine)))
 
 
 def optimised_text(text: str, target: Target) -> str:
     """The module after LLVM's passes, as text."""
-    with _building:
+    with building:
         return str(_optimised(text, _machine(target)))
 
 
 def assembly(text: str, target: Target) -> str:
     """The machine code as assembler text."""
-    with _building:
+    with building:
         machine = _machine(target)
         return str(machine.emit_assembly(_optimised(text, machine)))
 

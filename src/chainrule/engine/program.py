@@ -6,28 +6,31 @@ and that shows every stage it went through.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.engine.budget import Memory, memory_of, require_room
-from chainrule.engine.emit import STEP, Module
-from chainrule.engine.fuse import fuse, owned
-from chainrule.engine.listing import Kernels
-from chainrule.engine.memory import Plan, ordered, plan
-from chainrule.engine.native import Native, optimised_text
-from chainrule.engine.profile import Profile, profile
+from chainrule.engine import recipe
+from chainrule.engine.budget import Memory, require_room
+from chainrule.engine.native import Native, building, kept, optimised_text
+from chainrule.engine.recipe import Recipe
 from chainrule.engine.run import Run, Signature, Stop, address_of
-from chainrule.engine.show import ShownGraph, graph_text, node_names
-from chainrule.engine.simplify import simplify
-from chainrule.engine.split import split
 from chainrule.engine.target import Target, host
 from chainrule.engine.team import team
 from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from chainrule.engine.emit import Module
+    from chainrule.engine.listing import Kernels
+    from chainrule.engine.memory import Plan
+    from chainrule.engine.profile import Profile
+    from chainrule.engine.show import ShownGraph
+    from chainrule.engine.stages import Stages
 
 Array = np.ndarray[Any, Any]
 VARIABLE = "CHAINRULE_SHOW"  # the environment variable that prints stages of every program that is made
@@ -36,52 +39,84 @@ VARIABLE = "CHAINRULE_SHOW"  # the environment variable that prints stages of ev
 class Program:
     """A traced function as machine code.
 
+    Where an earlier process left the recipe and the machine code, the stages between are made when they are looked at.
+
     Parameters
     ----------
     traced
         What to compile.
     target
         For which processor; by default this one.
-
-    Attributes
-    ----------
-    graph
-        The simplified graph; `print` writes it out.
-    kernels
-        What is computed together, in the order of the step; `print` lists them.
-    plan
-        Where every array lives.
-    memory
-        How many bytes it needs, and for what.
-    module
-        The LLVM module, before LLVM's own passes.
     """
 
     _run: Run | None = None
 
     def __init__(self, traced: Traced, target: Target | None = None) -> None:
         self.traced, self.target = traced, target or host()
-        simple = simplify(traced.graph)
-        inputs = dict(zip(traced.reads, simple.inputs[traced.arguments :], strict=True))
-        states = [inputs[state] for state in traced.writes]
-        self.graph = ShownGraph.showing(owned(split(simple, frozenset(states))))
-        results = len(self.graph.outputs) - len(traced.writes)
-        kernels = ordered(fuse(self.graph), self.graph, results, states)
-        self.kernels = Kernels.of(kernels, node_names(self.graph))
-        self.plan: Plan = plan(self.kernels, self.graph, results, states)
-        self.module = Module(self.kernels, self.plan, self.target)
-        self.memory: Memory = memory_of(self.graph, traced.arguments, results, self.plan, self.module.scratch)
-        self._arguments: Signature = tuple((n.shape, n.dtype) for n in self.graph.inputs[: traced.arguments])
-        self._results: Signature = tuple((n.shape, n.dtype) for n in self.graph.outputs[:results])
+        results = traced.graph.outputs[: len(traced.graph.outputs) - len(traced.writes)]
+        self._arguments: Signature = tuple([(n.shape, n.dtype) for n in traced.graph.inputs[: traced.arguments]])
+        self._results: Signature = tuple([(n.shape, n.dtype) for n in results])
+        self._key = recipe.recipe_key(traced, self.target)
+        self._recipe = recipe.load(self._key)
         self._native: Native | None = None
+        if self._recipe is None:
+            self._stages()
         _show(self)
+
+    @property
+    def graph(self) -> ShownGraph:
+        """The simplified graph; `print` writes it out."""
+        return self._stages().graph
+
+    @property
+    def kernels(self) -> Kernels:
+        """What is computed together, in the order of the step; `print` lists them."""
+        return self._stages().kernels
+
+    @property
+    def plan(self) -> Plan:
+        """Where every array lives."""
+        return self._stages().plan
+
+    @property
+    def module(self) -> Module:
+        """The LLVM module, before LLVM's own passes."""
+        return self._stages().module
+
+    @property
+    def memory(self) -> Memory:
+        """How many bytes it needs, and for what."""
+        return self._stages().memory
+
+    def _stages(self) -> Stages:
+        """Everything between the trace and the machine code, made once: of two threads both take the first."""
+        found: Stages | None = vars(self).get("_made")
+        if found is None:
+            with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
+                from chainrule.engine.stages import Stages
+
+            found = vars(self).setdefault("_made", Stages(self.traced, self.target))
+        return found
 
     @property
     def native(self) -> Native:
         """The machine code."""
         if self._native is None:
-            self._native = Native(lambda: self.module.text, self.target, self.module.signature)
+            self._native = self._recipe_and_code()[1]
         return self._native
+
+    def _recipe_and_code(self) -> tuple[Recipe, Native]:
+        """The recipe, and the machine code that belongs to it: of an earlier process, or else both from the stages."""
+        if self._recipe is not None:
+            native = self._native or kept(self._recipe.code, self.target)
+            if native is not None:
+                return self._recipe, native
+        module = self.module
+        made = Recipe.of(module, self.traced)
+        native = Native(lambda: module.text, self.target, made.code)
+        recipe.store(self._key, made)
+        self._recipe = made
+        return made, native
 
     def ready(self) -> Run:
         """What it holds while it can be called, made for the first call.
@@ -89,15 +124,17 @@ class Program:
         Of two threads that call for the first time at once both make one, and both take the one that was put down
         first. There is no lock, because a process that is forked meanwhile would never see it released.
         """
-        made = self._run or self._runner(self.module, self.native)
+        made = self._run or self._runner(*self._recipe_and_code())
         found: Run = vars(self).setdefault("_run", made)
         return found
 
-    def _runner(self, module: Module, native: Native) -> Run:
+    def _runner(self, made: Recipe, native: Native) -> Run:
         written = set(self.traced.writes)
         copies = sum(state.look().nbytes for state in written if not state.is_lent)
-        require_room(self.memory, 1 if module.is_alone else team().size, copies)
-        return Run(module, native, STEP, self._arguments, self._results, self.traced.reads, written)
+        results = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._results)
+        scratch = made.scratch * (1 if made.is_alone else team().size)
+        require_room(made.arena + scratch + results + copies, copies, lambda: self.memory)
+        return Run(made, native, self.target, self._arguments, self._results, self.traced)
 
     @property
     def llvm_ir(self) -> str:
@@ -123,8 +160,11 @@ class Program:
             Time, work and traffic of each kernel, and the share of what this processor can do at most, in multiply-adds
             or in bytes a second; printed, a table with a sum by layer.
         """
-        module = Module(self.kernels, self.plan, self.target, timed=True)
-        run = self._runner(module, Native(lambda: module.text, self.target, module.signature))
+        module = self._stages().timed()
+        from chainrule.engine.stages import profile
+
+        made = Recipe.of(module, self.traced)
+        run = self._runner(made, Native(lambda: module.text, self.target, made.code))
         times = np.zeros(len(self.kernels), np.int64)
         run.job[4], run.paced = address_of(times), False
 
@@ -180,7 +220,7 @@ def _show(program: Program) -> None:
     """Print the stages that the environment variable names, on standard error."""
     wanted = [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]
     stages = {
-        "graph": lambda: graph_text(program.graph),
+        "graph": lambda: str(program.graph),
         "kernels": lambda: str(program.kernels),
         "memory": lambda: str(program.memory),
         "llvm": lambda: program.llvm_ir,

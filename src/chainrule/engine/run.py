@@ -26,9 +26,7 @@ import numpy as np
 from chainrule.engine.budget import require_room_for_results
 from chainrule.engine.context import places
 from chainrule.engine.dtypes import DType
-from chainrule.engine.emit import Module
-from chainrule.engine.graph import Node, Shape
-from chainrule.engine.loop import (
+from chainrule.engine.gathering import (
     DONE,
     FIRST,
     LOOP,
@@ -41,13 +39,15 @@ from chainrule.engine.loop import (
     VARIANT_JOB,
     Results,
     can_gather,
-    loop_text,
 )
-from chainrule.engine.native import Native
-from chainrule.engine.op import Op
+from chainrule.engine.graph import Shape
+from chainrule.engine.native import Native, key_of
 from chainrule.engine.pace import Pace
-from chainrule.engine.state import State, aligned
+from chainrule.engine.recipe import STEP, Recipe
+from chainrule.engine.state import aligned
+from chainrule.engine.target import Target
 from chainrule.engine.team import Team, team
+from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError, ChainruleError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
@@ -91,18 +91,18 @@ class Run:
 
     def __init__(
         self,
-        module: Module,
+        recipe: Recipe,
         native: Native,
-        entry: str,
+        target: Target,
         arguments: Signature,
         results: Signature,
-        states: Sequence[State],
-        written: set[State],
+        traced: Traced,
     ) -> None:
-        plan, target = module.plan, module.target
-        self.module, self.native, self.target = module, native, target
+        self.recipe, self.native, self.target, self.traced = recipe, native, target, traced
         self.arguments, self.results = arguments, results
-        self.states, self.written = states, [state in written for state in states]
+        self.states = states = traced.reads
+        written = set(traced.writes)
+        self.written = [state in written for state in states]
         self.held: list[Array | None] = [None] * len(states)
         self.places: object = None  # of the states, when they were last asked for
         self.first_state = 1 + len(arguments)
@@ -110,12 +110,12 @@ class Run:
         self.inputs, self.outputs = _places(arguments), _places(results)
         self.large = [number for number, place in enumerate(self.outputs) if place is None]
         self.is_bound = False  # whether the table points at the places of small results
-        self.constants = [aligned(_value(node)) for node in plan.constants]
+        self.constants = [aligned(value) for value in recipe.arrays(traced)]
         self.table = np.zeros(self.first_result + len(results) + len(self.constants), np.int64)
         self.table[self.first_result + len(results) :] = [address_of(each) for each in self.constants]
-        self.arena = aligned(np.zeros(max(1, plan.arena), np.uint8))
+        self.arena = aligned(np.zeros(max(1, recipe.arena), np.uint8))
         self.table[0] = address_of(self.arena)
-        self.status = np.zeros(max(1, len(module.sites)), np.int64)
+        self.status = np.zeros(max(1, len(recipe.sites)), np.int64)
         self.job = np.zeros(JOB, np.int64)
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
         self.scratch = np.zeros(0, np.uint8)
@@ -124,7 +124,7 @@ class Run:
         self.pace = Pace()
         self.paced = True  # False: always the whole team
         self.steps = 1  # of the next slice of a loop
-        self.address = native.address(entry)
+        self.address = native.address(STEP)
         self.job_at = address_of(self.job)
         alone = ctypes.c_void_p(self.job_at), ctypes.c_int64(0), ctypes.c_int64(1)
         self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
@@ -158,7 +158,7 @@ class Run:
                     large.append(self._bind(1 + number, contiguous(array)))
             fresh = self._bind_results() if self.large else {}
             self.step()
-            if self.module.sites:
+            if self.recipe.sites:
                 self.check()
             return [place.copy() if place is not None else fresh[number] for number, place in enumerate(self.outputs)]
 
@@ -195,7 +195,7 @@ class Run:
 
     def launch(self, address: int, *, alone: bool = False, patience: int | None = None) -> None:
         """Run a native function on the job, with the team unless one thread does everything."""
-        if alone or self.module.is_alone:
+        if alone or self.recipe.is_alone:
             _ENTRY(address)(self.job_at, 0, 1)
             return
         crew = team()
@@ -211,7 +211,7 @@ class Run:
 
     def step(self) -> None:
         """One step at the pace that suits the machine."""
-        if self.module.is_alone or team().size == 1:
+        if self.recipe.is_alone or team().size == 1:
             self.alone()
             return
         if not self.paced:
@@ -223,7 +223,7 @@ class Run:
         self.pace.note(alone, time.perf_counter() - began)
 
     def _make_room(self, threads: int) -> None:
-        needed = threads * self.module.scratch
+        needed = threads * self.recipe.scratch
         if self.scratch.nbytes < needed:
             self.scratch = aligned(np.zeros(needed, np.uint8))
         self.job[3] = self.scratch.ctypes.data
@@ -298,9 +298,8 @@ class Run:
         """The address of the loop that gathers from arrays of these types."""
         key = tuple(source.name for source in sources), None if variant is None else variant.table_of_results()
         if key not in self.loops:
-            native = Native(
-                loop_text(self.arguments, sources, self.table_of_results(), key[1], self.target), self.target
-            )
+            parts = self.arguments, tuple(sources), self.table_of_results(), key[1]
+            native = Native(lambda: _loop_text(*parts, self.target), self.target, key_of(f"loop {parts}", self.target))
             self.loops[key] = native, native.address(LOOP)
         return self.loops[key][1]
 
@@ -343,13 +342,11 @@ class Run:
 
     def check(self) -> None:
         """Raise what the native code could not."""
-        if self.module.sites and self.status.any():
-            node = self.module.sites[int(np.argmax(self.status != 0))]
+        if self.recipe.sites and self.status.any():
+            site = self.recipe.sites[int(np.argmax(self.status != 0))]
             self.status[:] = 0
-            source = node.inputs[0]
-            axis = node.attributes["axis"]
-            length = node.shape[axis] if node.op is Op.SCATTER_ADD else source.shape[axis]
-            raise ArgumentError(f"{node.provenance}: an index is out of bounds for axis {axis} of length {length}.")
+            place = self.traced.graph.nodes[site.node].provenance
+            raise ArgumentError(f"{place}: an index is out of bounds for axis {site.axis} of length {site.length}.")
 
 
 @contextmanager
@@ -381,6 +378,12 @@ def _free_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_locks)
+
+
+def _loop_text(*parts: Any) -> str:
+    from chainrule.engine.stages import loop_text
+
+    return loop_text(*parts)
 
 
 def _turns(at: Array | None, steps: int, has_variant: bool) -> Array:
@@ -424,8 +427,3 @@ def address_of(array: Array | None) -> int:
     """Where an array begins."""
     assert array is not None
     return int(array.__array_interface__["data"][0])
-
-
-def _value(node: Node) -> Array:
-    assert node.value is not None
-    return node.value

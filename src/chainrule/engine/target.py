@@ -4,12 +4,14 @@ Everything that differs between processors is here; the rest of the emitter asks
 `host()` is this machine, `named()` a certain kind, to emit or to test for another.
 """
 
+import json
 import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from chainrule.engine.llvm import llvm
+from chainrule.engine.cache import key_of, load, store
+from chainrule.engine.llvm import llvm, versions
 from chainrule.errors import ArgumentError
 
 VARIABLE = "CHAINRULE_TARGET"  # the environment variable that names a kind instead of the host's own
@@ -132,25 +134,67 @@ def require_runnable(target: Target) -> None:
 
 @cache
 def _detected() -> Target:
-    has = llvm().get_host_cpu_features()
-    triple = llvm().get_process_triple()
-    if triple.startswith(("aarch64", "arm64")):
-        kind = KINDS["neon"]
-    elif all(has.get(feature) for feature in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
-        kind = KINDS["avx512"]
-    else:
-        kind = KINDS["avx2" if has.get("avx2") and has.get("fma") else "sse2"]
-    features = has.flatten() + (",-prefer-256-bit" if kind.name == "avx512" else "")
+    name, triple, cpu, features = _names()
+    kind = KINDS[name]
     first, second = (_cache_bytes(level) for level in (1, 2))
     return replace(
         kind,
         triple=triple,
-        cpu=llvm().get_host_cpu_name(),
+        cpu=cpu,
         features=features,
-        estimated=kind.name == "avx512" and not llvm().get_host_cpu_name().startswith("znver"),
+        estimated=name == "avx512" and not cpu.startswith("znver"),
         first_cache=first or kind.first_cache,
         second_cache=second or kind.second_cache,
     )
+
+
+def _names() -> tuple[str, str, str, str]:
+    """Of this machine the kind, and its triple, processor and features in LLVM's words.
+
+    To load LLVM takes long, so its answer is kept until the machine is started anew.
+    """
+    processor = _processor()
+    key = key_of("processor", processor or "", versions())
+    known = load(key) if processor else None
+    try:
+        name, triple, cpu, features = map(str, json.loads(known or b"[]"))
+        if name in KINDS:
+            return name, triple, cpu, features
+    except (ValueError, TypeError):  # nothing is known, or something else is written there
+        pass
+    found = _asked()
+    if processor:
+        store(key, json.dumps(found).encode())
+    return found
+
+
+def _asked() -> tuple[str, str, str, str]:
+    """What LLVM says of this machine."""
+    has = llvm().get_host_cpu_features()
+    triple = llvm().get_process_triple()
+    if triple.startswith(("aarch64", "arm64")):
+        name = "neon"
+    elif all(has.get(feature) for feature in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
+        name = "avx512"
+    else:
+        name = "avx2" if has.get("avx2") and has.get("fma") else "sse2"
+    return name, triple, llvm().get_host_cpu_name(), has.flatten() + (",-prefer-256-bit" if name == "avx512" else "")
+
+
+def _processor() -> str | None:
+    """What stands for this processor until the machine is started anew, where Linux tells it.
+
+    Another processor could come with the same words only in another machine, or with another start of this one.
+    """
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+        with open("/proc/cpuinfo", "rb", buffering=0) as file:
+            cores = file.read(4096)  # the first, at least: to tell of all takes long where there are many
+    except (OSError, ValueError):
+        return None
+    first = cores.partition(b"\n\n")[0].decode("utf-8", "replace")
+    lines = [line for line in first.splitlines() if not line.startswith(("cpu MHz", "bogomips"))]
+    return "\n".join([start, os.uname().machine, *lines])
 
 
 def _cache_bytes(level: int) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.engine.loop import can_gather
+from chainrule.engine.gathering import can_gather
 from chainrule.engine.state import Parameter, State
 from chainrule.errors import TraceError
 from chainrule.train.inputs import ShuffledRows

@@ -1,0 +1,198 @@
+"""Machine code in memory without LLVM: an object file that LLVM wrote, laid out, bound and made executable.
+
+Comes in: the bytes of an object file for x86-64 under Linux. Goes out: an `Image` that gives addresses by name, or
+nothing, where the file has anything that is not expected here; then LLVM's own loader takes it, which is slow to load
+itself. The pages are written first, then made executable and no longer writable: they are never both at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+import weakref
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def _rows(**columns: str) -> np.dtype[Any]:
+    """The type of the rows of a table in the file, the lowest byte first."""
+    return np.dtype([(name, f"<{kind}") for name, kind in columns.items()])
+
+
+# As the format (ELF) lays them out for 64 bits.
+_HEADER = _rows(
+    magic="S4", width="u1", order="u1", rest="V10", type="u2", machine="u2", version="u4", entry="u8", segments="u8",
+    sections="u8", flags="u4", own="u2", each="u2", count="u2", section="u2", sections_count="u2", names="u2",
+)  # fmt: skip
+_SECTION = _rows(
+    name="u4", type="u4", flags="u8", address="u8", offset="u8", size="u8", link="u4", info="u4", alignment="u8",
+    each="u8",
+)  # fmt: skip
+_SYMBOL = _rows(name="u4", info="u1", other="u1", section="u2", value="u8", size="u8")
+_RELOCATION = _rows(offset="u8", kind="u4", symbol="u4", addend="i8")
+
+_CODE_OR_NUMBERS, _SYMBOLS, _RELOCATIONS, _OTHER_RELOCATIONS, _UNWINDING = 1, 2, 4, 9, 0x70000001  # types of sections
+_WRITABLE, _IN_MEMORY = 1, 2  # flags of sections
+_FIRST_RESERVED = 0xFF00  # what a symbol has from there on in place of the number of its section
+_WORD = 8  # bytes of an address, and of what a relocation writes
+# Kinds of relocations, all the distance of a place from the table of addresses: of a symbol, of the word of the table
+# that holds its address, and, less than zero, of the code that asks.
+_SYMBOL_FROM_TABLE, _WORD_FROM_TABLE, _TABLE_FROM_HERE = 25, 27, 29
+
+
+class UnexpectedError(Exception):
+    """The object file, or the system, has something that is left to LLVM."""
+
+
+class Image:
+    """Machine code that can be called; its pages are given back when nobody holds it any more.
+
+    Parameters
+    ----------
+    code
+        An object file.
+
+    Raises
+    ------
+    UnexpectedError
+        If it is not one of the plain kind that is known here, or the system refuses.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        if sys.platform != "linux" or os.uname().machine != "x86_64":
+            raise UnexpectedError("another system")
+        file = _ObjectFile(code)
+        system = ctypes.CDLL(None)
+        outside = [_address(system, name) for name in file.outside]
+        size = ctypes.c_size_t(file.size)
+        system.mmap.restype = ctypes.c_void_p
+        start = system.mmap(
+            None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, ctypes.c_long(0)
+        )
+        if start in (None, ctypes.c_void_p(-1).value):
+            raise UnexpectedError("no memory")
+        # Not when the process ends: a worker may still be on its way out of this code.
+        weakref.finalize(self, system.munmap, ctypes.c_void_p(start), size).atexit = False
+        room = memoryview((ctypes.c_uint8 * file.size).from_address(start))
+        file.write(np.frombuffer(room, np.uint8), outside)
+        if system.mprotect(ctypes.c_void_p(start), size, mmap.PROT_READ | mmap.PROT_EXEC):
+            raise UnexpectedError("pages that were written must not become executable here")
+        self._start, self._functions = start, file.functions
+
+    def address(self, name: str) -> int:
+        """The address of a function."""
+        return int(self._start + self._functions[name])
+
+
+class _ObjectFile:
+    """What an object file says; everything is looked at before anything is done.
+
+    Attributes
+    ----------
+    size
+        Bytes of the image: the sections, then a table of the addresses of what is outside.
+    outside
+        The names of what the code calls in other libraries, in the order of that table.
+    functions
+        How many bytes into the image each name stands.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        self.code = code
+        head = self._table(_HEADER, 0, 1)[0]
+        kind = (head["magic"], head["width"], head["order"], head["type"], head["machine"], head["each"])
+        if kind != (b"\x7fELF", 2, 1, 1, 62, 0) or head["count"]:
+            raise UnexpectedError("no object file for x86-64")
+        self.sections = self._table(_SECTION, int(head["sections"]), int(head["sections_count"]))
+        self.places, self.table = self._laid_out()
+        names, where = self._symbols()
+        self.outside = [name for name, place in zip(names, where, strict=True) if name and place is None]
+        self.size = self.table + _WORD * len(self.outside)
+        self.functions = {name: place for name, place in zip(names, where, strict=True) if name and place is not None}
+        words = {name: self.table + _WORD * number for number, name in enumerate(self.outside)}
+        self.changes = self._changes(where, [words.get(name) for name in names])
+
+    def _table(self, row: np.dtype[Any], start: int, count: int) -> Array:
+        if start + count * row.itemsize > len(self.code):
+            raise UnexpectedError("the file ends too early")
+        return np.frombuffer(self.code, row, count, start)
+
+    def _laid_out(self) -> tuple[dict[int, int], int]:
+        """Where in the image each section begins that belongs into memory, and where the table of addresses does."""
+        places, end = {}, 0
+        for number, section in enumerate(self.sections):
+            type_, flags, size = (int(section[name]) for name in ("type", "flags", "size"))
+            if not flags & _IN_MEMORY or type_ == _UNWINDING or not size:
+                continue  # nothing is thrown through this code, so nobody has to know how to unwind it
+            alignment = max(1, int(section["alignment"]))
+            if type_ != _CODE_OR_NUMBERS or flags & _WRITABLE or alignment > mmap.PAGESIZE:
+                raise UnexpectedError(f"section {number} is of another kind")
+            places[number] = -(-end // alignment) * alignment
+            end = places[number] + size
+        return places, -(-end // _WORD) * _WORD
+
+    def _symbols(self) -> tuple[list[str], list[int | None]]:
+        """Of each symbol its name, and where it stands in the image: None where it is outside, or nowhere."""
+        (listed,) = [section for section in self.sections if section["type"] == _SYMBOLS]
+        symbols = self._table(_SYMBOL, int(listed["offset"]), int(listed["size"]) // _SYMBOL.itemsize)
+        start = int(self.sections[int(listed["link"])]["offset"])
+        names: list[str] = []
+        where: list[int | None] = []
+        for symbol in symbols:
+            section, begin = int(symbol["section"]), start + int(symbol["name"])
+            inside = self.places.get(section)
+            name = self.code[begin : self.code.index(0, begin)].decode("ascii")
+            is_named = inside is not None or section == 0  # what is 0 is outside
+            if section >= _FIRST_RESERVED and symbol["info"] & 15 != 4:  # but for the name of the source file
+                raise UnexpectedError(f"{name} is of another kind")
+            names.append(name if is_named and name != "_GLOBAL_OFFSET_TABLE_" else "")
+            where.append(None if inside is None else inside + int(symbol["value"]))
+        return names, where
+
+    def _changes(self, where: list[int | None], words: list[int | None]) -> list[tuple[Array, Array]]:
+        """Where in the image which words are to be written."""
+        changes = []
+        for section in self.sections:
+            base = self.places.get(int(section["info"]))
+            if section["type"] not in (_RELOCATIONS, _OTHER_RELOCATIONS) or base is None:
+                continue
+            if section["type"] != _RELOCATIONS:
+                raise UnexpectedError("relocations of another form")
+            rows = self._table(_RELOCATION, int(section["offset"]), int(section["size"]) // _RELOCATION.itemsize)
+            within = int(self.sections[int(section["info"])]["size"]) - _WORD
+            if (rows["offset"] > max(0, within)).any() or within < 0:
+                raise UnexpectedError("a relocation beyond its section")
+            here = base + rows["offset"].astype(np.int64)
+            found = {_SYMBOL_FROM_TABLE: where, _WORD_FROM_TABLE: words}
+            goals = [found[kind][symbol] if kind in found else self.table if kind == _TABLE_FROM_HERE else None
+                     for kind, symbol in zip(rows["kind"].tolist(), rows["symbol"].tolist(), strict=True)]  # fmt: skip
+            if None in goals:
+                raise UnexpectedError("a relocation of another kind")
+            origin = np.where(rows["kind"] == _TABLE_FROM_HERE, here, self.table)
+            changes.append((here, np.array(goals, np.int64) + rows["addend"] - origin))
+        return changes
+
+    def write(self, room: Array, outside: list[int]) -> None:
+        """Write the image; it is the same wherever it stands, but for the addresses of what is outside."""
+        for number, place in self.places.items():
+            start, size = (int(self.sections[number][name]) for name in ("offset", "size"))
+            room[place : place + size] = self._table(np.dtype(np.uint8), start, size)
+        for here, values in self.changes:
+            room[here[:, None] + np.arange(_WORD)] = values.astype("<i8").view(np.uint8).reshape(-1, _WORD)
+        room[self.table : self.size] = np.array(outside, "<u8").view(np.uint8)
+
+
+def _address(system: ctypes.CDLL, name: str) -> int:
+    """Where another library has a function of that name."""
+    try:
+        found = ctypes.cast(getattr(system, name), ctypes.c_void_p).value
+    except AttributeError:
+        found = None
+    if found is None:
+        raise UnexpectedError(f"{name} is not there")
+    return found

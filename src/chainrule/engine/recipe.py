@@ -1,0 +1,195 @@
+"""What a compiled step needs beside its machine code, small enough to be kept on disk under what was traced.
+
+Comes in: a traced function. Goes out: a key, that says everything on which its stages depend, and under it a `Recipe`,
+with which the step can be run although no stage was made. Who finds a recipe skips the compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from chainrule.engine import cache
+from chainrule.engine.graph import Node
+from chainrule.engine.native import keep, key_of
+from chainrule.engine.op import Op
+from chainrule.engine.target import Target
+from chainrule.engine.trace import Traced
+
+if TYPE_CHECKING:
+    from chainrule.engine.emit import Module
+
+Array = np.ndarray[Any, Any]
+STEP = "step"  # the name of the function that runs the step
+
+
+class Stored(NamedTuple):
+    """An array that was computed when the program was made: its bytes, as digits."""
+
+    dtype: str
+    shape: Sequence[int]
+    content: str
+
+
+class Site(NamedTuple):
+    """Where an index may be out of bounds: the traced node that is where it comes from, the axis, and its length."""
+
+    node: int
+    axis: int
+    length: int
+
+
+class Recipe(NamedTuple):
+    """What a step needs beside its machine code.
+
+    Attributes
+    ----------
+    code
+        The key of its machine code.
+    is_alone
+        Whether one thread does everything.
+    arena, scratch
+        Bytes of the arena, and of the scratch memory of each thread.
+    constants
+        The arrays of the last slots of the table, in their order; of one that the function brought along its node in
+        the traced graph.
+    sites
+        For each word of the status what went wrong where the word is not 0.
+    """
+
+    code: str
+    is_alone: bool
+    arena: int
+    scratch: int
+    constants: tuple[int | Stored, ...]
+    sites: tuple[Site, ...]
+
+    @staticmethod
+    def of(module: Module, traced: Traced) -> Recipe:
+        """The recipe of the step that a module holds."""
+        nodes = traced.graph.nodes
+        # A node that takes another's place has its provenance, and a constant its value.
+        origins = {id(node.provenance): number for number, node in reversed([*enumerate(nodes)])}
+        values = {id(node.value): number for number, node in enumerate(nodes) if node.value is not None}
+        return Recipe(
+            key_of(module.signature, module.target),
+            module.is_alone,
+            module.plan.arena,
+            module.scratch,
+            tuple(
+                [
+                    values[id(node.value)] if id(node.value) in values else _stored(node)
+                    for node in module.plan.constants
+                ]
+            ),
+            tuple([Site(origins[id(node.provenance)], *_axis_and_length(node)) for node in module.sites]),
+        )
+
+    def arrays(self, traced: Traced) -> list[Array]:
+        """The constants."""
+        return [_value(traced.graph.nodes[one]) if isinstance(one, int) else _read(one) for one in self.constants]
+
+
+def recipe_key(traced: Traced, target: Target) -> str | None:
+    """A name for the recipe of a traced function: everything on which it depends.
+
+    None where an op has an attribute of which it is not known how to write it down.
+    """
+    text = _text(traced)
+    # Small constants are computed with by NumPy when a program is made.
+    return None if text is None else key_of(f"recipe\n{_NUMPY}\n{text}", target)
+
+
+def load(key: str | None) -> Recipe | None:
+    """The recipe of that key, if it is kept."""
+    content = cache.load(key) if key else None
+    if content is None:
+        return None
+    try:
+        found = json.loads(content)
+        constants = tuple([one if isinstance(one, int) else Stored(*one) for one in found.pop("constants")])
+        return Recipe(constants=constants, sites=tuple([Site(*site) for site in found.pop("sites")]), **found)
+    except (ValueError, TypeError, LookupError, AttributeError):  # something else is written there
+        return None
+
+
+def store(key: str | None, recipe: Recipe) -> None:
+    """Keep a recipe."""
+    if key:
+        keep(key, json.dumps({name: getattr(recipe, name) for name in Recipe._fields}).encode())
+
+
+_NUMPY = f"NumPy {np.__version__} {os.environ.get('NPY_DISABLE_CPU_FEATURES', '')}"
+
+
+def _text(traced: Traced) -> str | None:
+    """All that the stages look at, in one text; constants that are one object have one number.
+
+    So has what comes from one place in the user's code, but not which place that is: errors name it as it is now.
+    """
+    numbers = {node: number for number, node in enumerate(traced.graph.nodes)}
+    values: dict[int, str] = {}
+    origins: dict[int, int] = {}
+    lines = []
+    for node in traced.graph.nodes:
+        attributes = _attributes(node)
+        if attributes is None:
+            return None
+        if node.value is not None and id(node.value) not in values:
+            values[id(node.value)] = f"{len(values)} {_digest(node.value)}"
+        value = "" if node.value is None else values[id(node.value)]
+        inputs = [numbers[source] for source in node.inputs]
+        origin = origins.setdefault(id(node.provenance), len(origins))
+        lines.append(f"{node.op.value} {inputs} {attributes} {node.dtype.str} {node.shape} {origin} {value}")
+    places = {state: number for number, state in enumerate(traced.reads)}
+    ends = [[numbers[node] for node in nodes] for nodes in (traced.graph.inputs, traced.graph.outputs)]
+    lines.append(f"{ends} {traced.arguments} {len(traced.reads)} {[places[state] for state in traced.writes]}")
+    return "\n".join(lines)
+
+
+def _attributes(node: Node) -> str | None:
+    if node.op is Op.CUSTOM:  # the gradient of a function, which is in the graph by now
+        return ""
+    written = [_written(value) for value in node.attributes.values()]
+    return None if None in written else f"{[*node.attributes]} {written}"
+
+
+def _written(value: object) -> str | None:
+    """An attribute, or None if it is of a type that may hide something."""
+    if type(value) is tuple:
+        parts = [_written(part) for part in value]
+        return None if None in parts else f"{parts}"
+    if isinstance(value, np.dtype):
+        return value.str
+    return f"{value!r}" if isinstance(value, bool | int | float | str | None | np.generic) else None
+
+
+def _digest(value: Array) -> str:
+    """Of all elements; one stands for those that are one in memory, such as the rows of a number everywhere."""
+    one = value[tuple([slice(None) if step else slice(1) for step in value.strides])]
+    return f"{value.dtype.str} {value.shape} {one.shape} {hashlib.sha256(np.ascontiguousarray(one).data).hexdigest()}"
+
+
+def _stored(node: Node) -> Stored:
+    value = _value(node)
+    return Stored(value.dtype.str, value.shape, value.tobytes().hex())
+
+
+def _read(one: Stored) -> Array:
+    return np.frombuffer(bytes.fromhex(one.content), one.dtype).reshape(one.shape)
+
+
+def _value(node: Node) -> Array:
+    assert node.value is not None, "a constant has a value"
+    return node.value
+
+
+def _axis_and_length(node: Node) -> tuple[int, int]:
+    """Along which axis a node looks something up, and how long it is."""
+    axis: int = node.attributes["axis"]
+    return axis, node.shape[axis] if node.op is Op.SCATTER_ADD else node.inputs[0].shape[axis]
