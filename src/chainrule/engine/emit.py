@@ -40,7 +40,7 @@ from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.recipe import STEP
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
-from chainrule.engine.work import is_small
+from chainrule.engine.work import done_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +100,25 @@ class Module:
     def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target, *, timed: bool = False) -> None:
         self.plan, self.target, self.timed = plan, target, timed
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
-        self.calls = tuple([self._call(kernel, waits) for kernel, waits in _with_barriers(kernels, plan)])
+        steps = zip(_with_barriers(kernels, plan), done_alone(kernels, target), strict=True)
+        self.calls = tuple([self._call(kernel, waits, alone) for (kernel, waits), alone in steps])
         self.is_alone = all(call.alone for call in self.calls)
         self.claim_words = SITES * sum(call.claimed for call in self.calls)
         self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT
         scratch = max((_scratch(call.kernel, target) for _, call, _ in self._functions.values()), default=0)
         self.scratch = self.claims + scratch
         self.sites = tuple(site for call in self.calls for site in call.sites)
-        steps = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
+        calls = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
         functions = [f"{text}\nfrom {starts}" for text, (_, _, starts) in self._functions.items()]
-        self.signature = "\n".join([f"timed {timed}", *functions, *steps, *copies])
+        self.signature = "\n".join([f"timed {timed}", *functions, *calls, *copies])
 
-    def _call(self, kernel: Kernel, waits: bool) -> Call:
+    def _call(self, kernel: Kernel, waits: bool, alone: bool) -> Call:
         names, homes = _names(kernel, self.plan)
         starts = _starts(kernel, names)
         signature = kernel_text(kernel, names, starts)
         begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
-        alone, sites = is_small(kernel, self.target), _sites(kernel)
+        sites = _sites(kernel)
         if signature in self._functions:  # the same at another place of its arrays, such as the next step of a sequence
             name, _, first = self._functions[signature]
             moves = [own - other for own, other in zip(begin, first, strict=True)]

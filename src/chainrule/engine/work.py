@@ -11,16 +11,22 @@ from chainrule.engine.kernel import parts as parts_of
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
 
-SMALL = 8000  # cycles below which a second thread costs more than it saves: the threads meet twice
+_SMALL = 8000  # cycles of a kernel below which a second thread costs more than it saves: the threads meet twice
+_WORTH = 30000  # cycles that the kernels which are shared must have on average: threads send each other what they read
 
 _CYCLES = dict.fromkeys([Op.DIV, Op.SQRT], 8) | dict.fromkeys([Op.FLOOR_DIVIDE, Op.REMAINDER], 20)
 _CYCLES |= dict.fromkeys([Op.EXP, Op.LOG, Op.TANH, Op.SIGMOID, Op.ERF, Op.EXPM1, Op.LOG1P, Op.SIN, Op.COS], 12)
 _CYCLES |= dict.fromkeys([Op.POW, Op.TAN, Op.ATAN2, Op.NEXTAFTER, Op.ASIN, Op.ACOS, Op.ATAN, Op.SINH, Op.COSH], 40)
 
 
-def is_small(kernel: Kernel, target: Target) -> bool:
-    """Whether one thread does the kernel best: it is little work, or goes from element to element."""
-    return not isinstance(kernel, Loop | Reduction | Contraction) or cycles(kernel, target) < SMALL
+def done_alone(kernels: Sequence[Kernel], target: Target) -> list[bool]:
+    """For each kernel of a step whether one thread does it best: it is little work, or goes from element to element.
+
+    It does all of them where what is left to share is in so small pieces that threads would mostly wait.
+    """
+    work = [cycles(kernel, target) if isinstance(kernel, Loop | Reduction | Contraction) else 0.0 for kernel in kernels]
+    shared = [each for each in work if each >= _SMALL]
+    return [each < _SMALL or sum(shared) < _WORTH * len(shared) for each in work]
 
 
 def cycles(kernel: Kernel, target: Target) -> float:
