@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine.program import Program
-from chainrule.engine.team import Team, _teams, team
+from chainrule.engine.team import _AWAKE, Team, _teams, team
 from chainrule.engine.trace import trace
 
 X = np.linspace(-1, 1, 300 * 300, dtype="f").reshape(300, 300)
@@ -89,6 +91,21 @@ def test_a_team_takes_whoever_comes_and_waits_for_nobody_else() -> None:
     assert not crew._words[:8].any()
     assert crew.size == 4
     assert bits(program(X)) == expected
+
+
+def test_a_worker_that_comes_too_late_stays_awake_for_the_next_job() -> None:
+    crew, awake = Team(2), []
+
+    def work(job: int, thread: int, threads: int) -> None:
+        time.sleep(0.2)  # far longer than a worker watches where there is no job
+        awake.append(bool(crew._words[_AWAKE]))
+
+    step = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(work)
+    try:
+        assert crew.run(ctypes.cast(step, ctypes.c_void_p).value or 0, 0, patience=0) == 1
+        assert awake == [True]
+    finally:
+        crew.dismiss()
 
 
 def test_two_python_threads_run_two_programs_at_once() -> None:

@@ -27,9 +27,9 @@ MOST = 64  # threads in a team
 
 # Words of 8 bytes in the team's memory, a cache line apart: see the native code below.
 _LINE = 8
-_ARRIVED, _PHASE, _INVITED, _JOB, _DOOR, _STARTED, _FINISHED, _LEAVE, _AWAKE = (number * _LINE for number in range(9))
+_ARRIVED, _PHASE, _INVITED, _JOB, _DOOR, _STARTED, _FINISHED, _OVER, _LEAVE, _AWAKE = (n * _LINE for n in range(10))
 _CLOSED = 1023
-_WATCH = 1 << 16  # looks for a new job before a worker goes to sleep
+_WATCH = 1 << 16  # looks for a new job, while there is none at work, before a worker goes to sleep
 _SHORT = 1 << 13  # looks during which a thread that waits keeps its core: most waits within a step are shorter
 _PATIENCE = 1 << 14  # looks for workers that come, before a job begins without the others
 
@@ -86,6 +86,7 @@ _PLACES = """\
   %door = getelementptr i64, ptr %team, i64 DOOR
   %started = getelementptr i64, ptr %team, i64 STARTED
   %finished = getelementptr i64, ptr %team, i64 FINISHED
+  %over = getelementptr i64, ptr %team, i64 OVER
 """
 
 # The door holds 1024 * invitation + how many joined; 1023 there means that it is closed.
@@ -99,7 +100,8 @@ PLACES  %leave = getelementptr i64, ptr %team, i64 LEAVE
   store atomic i64 1, ptr %awake seq_cst, align 8
   br label %watch
 watch:
-  %look = phi i64 [ 0, %entry ], [ %next, %again ], [ 0, %run ]
+  %look = phi i64 [ 0, %entry ], [ %counted, %again ], [ 0, %run ]
+  %beat = phi i64 [ 0, %entry ], [ %rest, %again ], [ 0, %run ]
   %quit = load atomic i64, ptr %leave acquire, align 8
   %stay = icmp eq i64 %quit, 0
   br i1 %stay, label %knock, label %gone
@@ -136,9 +138,14 @@ run:
   %ignored = atomicrmw add ptr %finished, i64 1 release
   br label %watch
 again:
+  call void @relax(i64 %beat)
+  %rest = add i64 %beat, 1
+  %latest = load atomic i64, ptr %started acquire, align 8
+  %last = load atomic i64, ptr %over acquire, align 8
+  %idle = icmp eq i64 %latest, %last
   %next = add i64 %look, 1
-  call void @relax(i64 %look)
-  %enough = icmp sgt i64 %next, WATCH
+  %counted = select i1 %idle, i64 %next, i64 0
+  %enough = icmp sgt i64 %counted, WATCH
   br i1 %enough, label %sleep, label %watch
 sleep:
   store atomic i64 0, ptr %awake seq_cst, align 8
@@ -191,6 +198,7 @@ hold:
   call void @relax(i64 %stand)
   br label %gather
 end:
+  store atomic i64 %number, ptr %over release, align 8
   ret i64 %threads
 }"""
 
@@ -207,7 +215,7 @@ def waiting(target: Target) -> str:
 
 def _team_text(target: Target) -> str:
     text = _TEAM.replace("PLACES", _PLACES)
-    words = {"INVITED": _INVITED, "JOB": _JOB, "DOOR": _DOOR, "STARTED": _STARTED, "FINISHED": _FINISHED}
+    words = {"INVITED": _INVITED, "JOB": _JOB, "DOOR": _DOOR, "STARTED": _STARTED, "FINISHED": _FINISHED, "OVER": _OVER}
     words |= {"LEAVE": _LEAVE, "AWAKE": _AWAKE, "WATCH": _WATCH}
     for word, number in words.items():
         text = text.replace(f"i64 {word}", f"i64 {number}").replace(f", {word}\n", f", {number}\n")
