@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from crew import Worker
 
 CLOCKS = ("wall", "processor")
+REST = 0.05  # seconds before each measurement: threads of a library that has just worked look for more work for a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def in_turns(workers: dict[str, Worker], turns: Turns) -> dict[str, Sample]:
     samples = {name: Sample() for name in workers}
     for number in range(turns.rounds + 1):
         for name, worker in workers.items():
+            time.sleep(REST)
             before = _busy(worker.cores)
             answer = worker.ask("measure", seconds=turns.seconds)
             all_time = _busy(worker.cores) - before

@@ -10,7 +10,7 @@ from math import inf
 
 _TRIES = 4  # runs of each kind, in turns, before the first decision: the quickest of them counts
 _AGAIN = 16  # runs after which the other kind is tried again, at the soonest
-_SHARE = 0.05  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
+_SHARE = 0.02  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
 _WEIGHT = 0.3  # of a new figure against those before
 
 
