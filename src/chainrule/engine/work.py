@@ -14,6 +14,8 @@ from chainrule.engine.target import Target
 _SMALL = 8000  # cycles of a kernel below which a second thread costs more than it saves: the threads meet twice
 _WORTH = 30000  # cycles that the kernels which are shared must have on average: threads send each other what they read
 
+_STREAM = 24  # bytes that come from the second cache in a cycle
+
 _CYCLES = dict.fromkeys([Op.DIV, Op.SQRT], 8) | dict.fromkeys([Op.FLOOR_DIVIDE, Op.REMAINDER], 20)
 _CYCLES |= dict.fromkeys([Op.EXP, Op.LOG, Op.TANH, Op.SIGMOID, Op.ERF, Op.EXPM1, Op.LOG1P, Op.SIN, Op.COS], 12)
 _CYCLES |= dict.fromkeys([Op.POW, Op.TAN, Op.ATAN2, Op.NEXTAFTER, Op.ASIN, Op.ACOS, Op.ATAN, Op.SINH, Op.COSH], 40)
@@ -40,7 +42,12 @@ def cycles(kernel: Kernel, target: Target) -> float:
         case Contraction():
             vectors = _vectors(kernel.node.shape, target.lanes(kernel.node.dtype.itemsize))
             products = vectors * kernel.node.inputs[0].shape[-1] / 2
-            return products + kernel.node.size * _of_point([store.value for store in kernel.stores], target)
+            read = sum(
+                source.size * source.dtype.itemsize for source in kernel.node.inputs
+            )  # few rows: it is the limit
+            return max(products, read / _STREAM) + kernel.node.size * _of_point(
+                [store.value for store in kernel.stores], target
+            )
         case Sorting():
             count = max(2, kernel.domain[-1])
             return math.prod(kernel.domain) * math.log2(count) * 10
