@@ -102,3 +102,12 @@ def test_an_index_into_a_product_is_looked_up_in_the_whole_product() -> None:
     """Also in one of a single element, which is all there is at its place."""
     compiled(lambda x, w: (x @ w, cr.take(x @ w, cr.asarray([-1]), axis=0)), X[:1, :1], np.ones((1, 1), "f"))
     compiled(lambda x, w: (x @ w, cr.take(x @ w, cr.asarray([2, 0, 1]), axis=0) + 1), X[:3], W)
+
+
+def test_zeros_of_both_signs_are_not_one_number() -> None:
+    zeros = np.zeros(300, "f")
+    zeros[1::2] = -0.0
+    x = np.ones(300, "f")
+    with np.errstate(divide="ignore"):
+        expected = 1 / (x * zeros)
+    np.testing.assert_array_equal(np.asarray(cr.compile(lambda x: 1 / (x * zeros))(x)), expected)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -444,3 +447,42 @@ def test_arguments_may_lie_anyhow_in_memory(rng: np.random.Generator) -> None:
     unaligned = np.frombuffer(b"\0" + wide.tobytes(), np.uint8)[1:].view("f").reshape(wide.shape)
     assert not unaligned.flags.aligned
     np.testing.assert_array_equal(cr.compile(lambda x: x * 2)(unaligned), wide * 2)
+
+
+def test_of_two_wrong_indices_the_first_is_named() -> None:
+    table, other = np.zeros((4, 3), "f"), np.zeros((6, 3), "f")
+
+    def f(i, j):
+        return cr.take(cr.asarray(table), i, axis=0), cr.take(cr.asarray(other), j, axis=0) * 2
+
+    wrong = np.array([9], np.int64)
+    with pytest.raises(cr.ArgumentError, match="axis 0 of length 4"):
+        cr.compile(f)(wrong, wrong)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts cannot be sent on this system")
+def test_ctrl_c_waits_until_llvm_has_done() -> None:
+    """Within llvmlite it could come while memory is given back, which would then be given back twice."""
+    script = """
+import os, signal
+import numpy as np
+import chainrule as cr
+from chainrule.engine import native
+optimised, done = native._optimised, []
+def interrupted(text, machine):
+    os.kill(os.getpid(), signal.SIGINT)
+    module = optimised(text, machine)
+    done.append(True)
+    return module
+native._optimised = interrupted
+f = cr.compile(lambda x: x + 1)
+try:
+    f(np.ones(3))
+except KeyboardInterrupt:
+    print("interrupted", done)
+native._optimised = optimised
+print(f(np.ones(3)).tolist(), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    variables = {**os.environ, "CHAINRULE_CACHE": "off"}
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=variables)
+    assert ended.stdout == "interrupted [True]\n[2.0, 2.0, 2.0] True\n", ended.stderr[-2000:]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from chainrule.engine.graph import Graph, Node, Shape
 from chainrule.engine.kernel import (
     Access,
@@ -80,7 +82,9 @@ def is_number(node: Node) -> bool:
     """Whether a node is a constant with one value everywhere, which needs no array."""
     if node.op is not Op.CONSTANT or node.value is None or not node.size:
         return False
-    return node.size == 1 or bool((node.value == node.value.flat[0]).all())
+    first = node.value.flat[0]
+    same_sign = node.dtype.kind != "f" or bool((np.signbit(node.value) == np.signbit(first)).all())  # 0 has two
+    return node.size == 1 or (same_sign and bool((node.value == first).all()))
 
 
 class _Fuser:

@@ -8,9 +8,11 @@ where `image` can load it.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,9 +78,10 @@ class _Engine:
     """Code that LLVM has loaded."""
 
     def __init__(self, code: bytes, target: Target) -> None:
-        self._engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), _machine(target))
-        self._engine.add_object_file(llvm().ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
+        with _undisturbed():
+            self._engine = llvm().create_mcjit_compiler(llvm().parse_assembly(""), _machine(target))
+            self._engine.add_object_file(llvm().ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
 
     def address(self, name: str) -> int:
         """The address of a function."""
@@ -126,6 +129,23 @@ def _known(key: str, target: Target) -> _Linked | None:
     return found if code is None else _linked(code, target)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits meanwhile: an interrupt in the middle of giving memory back would make llvmlite do so twice."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    heard: list[int] = []  # without the frames, which would hold what is to be given back in them
+    signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            before(heard[0], None)
+
+
 def _linked(code: bytes, target: Target) -> _Linked:
     """Object code in memory, without LLVM where that is possible."""
     try:
@@ -136,19 +156,20 @@ def _linked(code: bytes, target: Target) -> _Linked:
 
 def _compiled(text: str, target: Target) -> bytes:
     """The object code of a module."""
-    machine = _machine(target)
-    return bytes(machine.emit_object(_optimised(text, machine)))
+    with _undisturbed():
+        machine = _machine(target)
+        return bytes(machine.emit_object(_optimised(text, machine)))
 
 
 def optimised_text(text: str, target: Target) -> str:
     """The module after LLVM's passes, as text."""
-    with building:
+    with building, _undisturbed():
         return str(_optimised(text, _machine(target)))
 
 
 def assembly(text: str, target: Target) -> str:
     """The machine code as assembler text."""
-    with building:
+    with building, _undisturbed():
         machine = _machine(target)
         return str(machine.emit_assembly(_optimised(text, machine)))
 

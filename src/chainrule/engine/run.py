@@ -343,7 +343,8 @@ class Run:
     def check(self) -> None:
         """Raise what the native code could not."""
         if self.recipe.sites and self.status.any():
-            site = self.recipe.sites[int(np.argmax(self.status != 0))]
+            wrong = [site for site, word in zip(self.recipe.sites, self.status, strict=False) if word]
+            site = min(wrong, key=lambda each: each.node)  # what the function did first
             self.status[:] = 0
             place = self.traced.graph.nodes[site.node].provenance
             raise ArgumentError(f"{place}: an index is out of bounds for axis {site.axis} of length {site.length}.")

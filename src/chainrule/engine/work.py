@@ -42,12 +42,10 @@ def cycles(kernel: Kernel, target: Target) -> float:
         case Contraction():
             vectors = _vectors(kernel.node.shape, target.lanes(kernel.node.dtype.itemsize))
             products = vectors * kernel.node.inputs[0].shape[-1] / 2
-            read = sum(
-                source.size * source.dtype.itemsize for source in kernel.node.inputs
-            )  # few rows: it is the limit
-            return max(products, read / _STREAM) + kernel.node.size * _of_point(
-                [store.value for store in kernel.stores], target
-            )
+            # Where there are few rows, what is read is the limit.
+            read = sum(source.size * source.dtype.itemsize for source in kernel.node.inputs)
+            epilogue = kernel.node.size * _of_point([store.value for store in kernel.stores], target)
+            return max(products, read / _STREAM) + epilogue
         case Sorting():
             count = max(2, kernel.domain[-1])
             return math.prod(kernel.domain) * math.log2(count) * 10
