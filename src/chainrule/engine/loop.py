@@ -43,7 +43,11 @@ from chainrule.engine.team import waiting
 
 Signature = tuple[Shape, DType]
 _LONG = 1024  # bytes of a row of which each thread gathers a part
-_SOON, _FIRST, _LINE = 2, 768, 64  # rows ahead of which the first bytes are asked for, line by line: the rest follows
+_SOON, _BEGINNING, _LINE = (
+    2,
+    768,
+    64,
+)  # rows ahead of which the first bytes are asked for, line by line: the rest follows
 
 
 def loop_text(
@@ -149,7 +153,7 @@ def _gather(
         soon = code.element(
             "i8", source_of(smaller(code, plus(code, row, _SOON), last)), times(code, begin, source.itemsize)
         )
-        for line in range(0, min(_FIRST, length * source.itemsize), _LINE):
+        for line in range(0, min(_BEGINNING, length * source.itemsize), _LINE):
             code.fetch(code.element("i8", soon, str(line)))
         far = source_of(row)
         near = code.element(MEMORY[dtype], goal, code.let(f"mul i64 {row}, {length}"))

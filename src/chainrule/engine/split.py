@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+from chainrule.engine.fuse import VIEWS
 from chainrule.engine.graph import Graph, Node, infer
 from chainrule.engine.op import Op
 
 _PARTS = 4  # into which a depth is cut
 _LEAST = 64  # rows of a weight in a part
 _NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
-_VIEWS = {Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.FLIP, Op.RESHAPE}
 
 
 def split(graph: Graph, changed: Collection[Node]) -> Graph:
@@ -42,7 +42,7 @@ def _parts(product: Node) -> int:
     depth, columns = weight.shape[-2:]
     rows = product.size // max(1, columns)
     size = weight.size * weight.dtype.itemsize
-    if len(weight.shape) != 2 or left.op in _VIEWS or not _NEAR <= size <= _FAR:
+    if len(weight.shape) != 2 or left.op in VIEWS or not _NEAR <= size <= _FAR:
         return 1
     return _most(depth, lambda n: n * max(rows, _LEAST) <= depth)
 
@@ -51,7 +51,7 @@ def _is_of_rows(product: Node) -> bool:
     """Whether it sums over the rows of two matrices that lie row after row, as the gradient of a weight does."""
     left, right = product.inputs
     is_turned = left.op is Op.TRANSPOSE and left.attributes["axes"] == (1, 0)
-    return is_turned and left.inputs[0].op not in _VIEWS and right.op not in _VIEWS and len(right.shape) == 2
+    return is_turned and left.inputs[0].op not in VIEWS and right.op not in VIEWS and len(right.shape) == 2
 
 
 def _parts_of_rows(product: Node) -> int:

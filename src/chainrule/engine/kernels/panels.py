@@ -87,8 +87,8 @@ class Panels:
         rows = copy.depth // self.pieces
         piece = smaller(code, tile, str(self.pieces - 1))
         first = times(code, piece, rows)
-        column = plus(code, times(code, following, self.strip.panel.width), self.strip.column)
-        start = code.element(element, source.start, plus(code, column, times(code, first, self.matrix.down)))
+        place = plus(code, self._column(following), times(code, first, self.matrix.down))
+        start = code.element(element, source.start, place)
         goal = code.element(element, self._at(self._other()), times(code, first, copy.row))
 
         def write(here: str, there: str) -> None:
@@ -110,6 +110,9 @@ class Panels:
         is_last = code.let(f"icmp eq i64 {after}, {self.strip.count}")
         return code.let(f"select i1 {is_last}, i64 0, i64 {after}")
 
+    def _column(self, number: str) -> str:
+        return plus(self.code, times(self.code, number, self.strip.panel.width), self.strip.column)
+
     def _key(self, source: Source, number: str) -> str:
         return plus(self.code, times(self.code, source.key, self.strip.count), number)
 
@@ -122,6 +125,6 @@ class Panels:
     def _copy(self, source: Source, number: str) -> None:
         """All of a panel at once."""
         code, matrix = self.code, self.matrix
-        column = plus(code, times(code, number, self.strip.panel.width), self.strip.column)
-        start = code.element(Kind(self.copy.dtype).type, source.start, times(code, column, matrix.across))
+        place = times(code, self._column(number), matrix.across)
+        start = code.element(Kind(self.copy.dtype).type, source.start, place)
         self.copy.write(code, start, (matrix.down, matrix.across), self.here())
