@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from chainrule.engine.code import Code
+from chainrule.engine.denormals import flushing
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import (
@@ -79,7 +80,8 @@ class Call:
 class Module:
     """An LLVM module that holds a step over `kernels`, whose arrays live where `plan` says.
 
-    `timed` makes a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
+    `flushes` says that it trains, so that numbers below the normal range count as zero (see `denormals`). `timed` makes
+    a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
     to word `number of the kernel` of an array whose address is the fifth word of the job.
 
     Attributes
@@ -97,8 +99,10 @@ class Module:
         A text on which the module depends, and on nothing else but the target: two modules of one signature are equal.
     """
 
-    def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target, *, timed: bool = False) -> None:
-        self.plan, self.target, self.timed = plan, target, timed
+    def __init__(
+        self, kernels: Sequence[Kernel], plan: Plan, target: Target, *, flushes: bool = False, timed: bool = False
+    ) -> None:
+        self.plan, self.target, self.flushes, self.timed = plan, target, flushes, timed
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
         steps = zip(_with_barriers(kernels, plan), done_alone(kernels, target), strict=True)
         self.calls = tuple([self._call(kernel, waits, alone) for (kernel, waits), alone in steps])
@@ -111,7 +115,7 @@ class Module:
         calls = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
         functions = [f"{text}\nfrom {starts}" for text, (_, _, starts) in self._functions.items()]
-        self.signature = "\n".join([f"timed {timed}", *functions, *calls, *copies])
+        self.signature = "\n".join([f"flushes {flushes} timed {timed}", *functions, *calls, *copies])
 
     def _call(self, kernel: Kernel, waits: bool, alone: bool) -> Call:
         names, homes = _names(kernel, self.plan)
@@ -140,7 +144,8 @@ class Module:
                 bodies.append(code.text())
         step = _Step(self)
         declared |= step.code.declarations
-        return "\n\n".join([*declared, waiting(self.target), *bodies, step.code.text()])
+        shared = [waiting(self.target), *([flushing(self.target)] if self.flushes else [])]
+        return "\n\n".join([*declared, *shared, *bodies, step.code.text()])
 
 
 def _names(kernel: Kernel, plan: Plan) -> tuple[dict[Node, str], tuple[Home, ...]]:
@@ -233,6 +238,7 @@ class _Step:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.code = code = Code(STEP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")])
+        before = code.let("call i32 @flush()") if module.flushes else None
         self.table, self.team, self.status, memory = (
             code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in range(4)
         )
@@ -250,6 +256,8 @@ class _Step:
                 clock.read(number)
         if module.plan.copies:
             self._copies()
+        if before:
+            code.do(f"call void @restore(i32 {before})")
 
     def _forget_claims(self, share: str) -> None:
         """Nothing of this thread's parts has been claimed yet; the threads meet, so that nobody claims before."""

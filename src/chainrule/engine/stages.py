@@ -33,9 +33,10 @@ class Stages:
         kernels = ordered(fuse(self.graph), self.graph, results, states)
         self.kernels = Kernels.of(kernels, node_names(self.graph))
         self.plan: Plan = plan(self.kernels, self.graph, results, states)
-        self.module = Module(self.kernels, self.plan, target)
+        self.module = Module(self.kernels, self.plan, target, flushes=bool(states))
         self.memory: Memory = memory_of(self.graph, traced.arguments, results, self.plan, self.module.scratch)
 
     def timed(self) -> Module:
         """The module with a clock between the kernels."""
-        return Module(self.kernels, self.plan, self.module.target, timed=True)
+        module = self.module
+        return Module(self.kernels, self.plan, module.target, flushes=module.flushes, timed=True)

@@ -1,0 +1,85 @@
+"""Numbers below the normal range: zero in a program that trains, and kept by everything else."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.engine import target
+from chainrule.engine.program import Program
+from chainrule.engine.target import Target
+from chainrule.engine.trace import trace
+from engine.guarded import run_guarded
+
+TINY = {"float32": 1.5e-38, "float64": 3e-308}  # normal, but their halves are not
+DTYPES = pytest.mark.parametrize("dtype", TINY)
+TARGETS = pytest.mark.parametrize(
+    "kind", [target.named(name) for name in target.runnable()], ids=lambda kind: kind.name
+)
+
+
+def fading(dtype: str) -> cr.State:
+    return cr.State(np.full(50, TINY[dtype], dtype), name="mean")
+
+
+@DTYPES
+@TARGETS
+def test_a_step_that_assigns_a_state_makes_and_takes_none(kind: Target, dtype: str) -> None:
+    mean = fading(dtype)
+
+    def step(x):
+        mean.assign(mean * 0.5)
+        return x * 4.0
+
+    half = np.full(70, TINY[dtype] / 2, dtype)
+    assert half.all()
+    for threads in (1, 3):
+        grown, halved = run_guarded(Program(trace(step, half), kind), [half], threads=threads, at_end=True)
+        assert not halved.any()
+        assert not grown.any()
+
+
+@DTYPES
+@TARGETS
+def test_a_program_that_assigns_nothing_keeps_them(kind: Target, dtype: str) -> None:
+    x = np.full(70, TINY[dtype], dtype)
+    (halved,) = run_guarded(Program(trace(lambda x: x * 0.5, x), kind), [x], threads=1, at_end=True)
+    np.testing.assert_array_equal(halved, x * np.asarray(0.5, dtype))
+    assert halved.all()
+
+
+@DTYPES
+def test_afterwards_numpy_has_them_as_before(dtype: str) -> None:
+    mean, x = fading(dtype), np.full(50, TINY[dtype], dtype)
+
+    @cr.compile
+    def step(rows):
+        mean.assign(mean * 0.5)
+        return cr.sum(rows)
+
+    step(x)
+    assert (x / 2).all()
+    step.program(x).loop([x], np.zeros((3, 50), np.int64))
+    assert (x / 2).all()
+    assert not np.asarray(mean).any()
+
+
+def test_a_loop_and_single_steps_leave_the_same_bits() -> None:
+    found = []
+    for in_loop in (False, True):
+        mean = fading("float32")
+        mean.assign(mean * 1e6)
+
+        @cr.compile
+        def step(x, mean=mean):
+            mean.assign(mean * 0.3 + x[0])
+            return cr.sum(mean)
+
+        x = np.zeros((4, 50), np.float32)
+        program = step.program(x[:1])
+        if in_loop:
+            program.loop([x], np.zeros((20, 1), np.int64))
+        else:
+            for _ in range(20):
+                program(x[:1])
+        found.append(np.asarray(mean).tobytes())
+    assert found[0] == found[1] == bytes(200)
