@@ -9,6 +9,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.engine import target
+from chainrule.engine.emit import Module
 from chainrule.engine.kernel import Contraction
 from chainrule.engine.native import assembly, optimised_text
 from chainrule.engine.program import Program
@@ -95,8 +96,17 @@ def test_kernels_of_one_text_share_a_function() -> None:
     assert len({call.function for call in program.module.calls}) == 1
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_the_steps_of_a_sequence_share_their_functions_and_compute_the_same(reverse: bool) -> None:
+def assert_calls_stand_in_parts(module: Module) -> None:
+    """Every call of the step stands in a function, in their order, and none of these functions is long."""
+    found = re.finditer(r"define (?:internal )?void @(step|part_\d+)\(.*?\n}", module.text, re.DOTALL)
+    parts = {match[1]: re.findall(r"call void @([a-z]+_\d+)\(", match[0]) for match in found}
+    assert all(len(each) <= 128 for each in parts.values())
+    order = [name for each in parts["step"] for name in parts.get(each, [each])]
+    assert order == [call.function for call in module.calls]
+
+
+@pytest.mark.parametrize(("length", "reverse"), [(20, False), (20, True), (150, False)])
+def test_the_steps_of_a_sequence_share_their_functions_and_compute_the_same(length: int, reverse: bool) -> None:
     """They differ in where in the sequence they read and write, which is the caller's business."""
     rng = np.random.default_rng(0)
     weight = cr.Parameter(rng.standard_normal((7, 7)).astype("f") / 4)
@@ -110,12 +120,13 @@ def test_the_steps_of_a_sequence_share_their_functions_and_compute_the_same(reve
         loss = cr.sum(last**2) + cr.sum(sums * sums[::-1])
         return sums, *cr.backpropagate(loss, wrt=[x, weight])
 
-    sequence, first = rng.standard_normal((20, 3, 7)).astype("f"), np.zeros((3, 7), "f")
+    sequence, first = rng.standard_normal((length, 3, 7)).astype("f"), np.zeros((3, 7), "f")
     traced = trace(f, sequence, first)
     program = Program(traced)
     of_each_step = [call for call in program.module.calls if isinstance(call.kernel, Contraction)]
-    assert len(of_each_step) >= 40
+    assert len(of_each_step) >= 2 * length
     assert len({call.function for call in program.module.calls}) < 30  # the first and the last steps are others
+    assert_calls_stand_in_parts(program.module)
     found = run_guarded(program, [sequence, first], threads=1, at_end=True)
     for ours, twin, expected in zip(
         found, run_guarded(program, [sequence, first], threads=2, at_end=False), traced(sequence, first), strict=True

@@ -43,6 +43,8 @@ from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
 from chainrule.engine.work import done_alone
 
+_TOGETHER = 128  # calls that stand in one function
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -142,10 +144,11 @@ class Module:
             for code in _functions(call, _names(call.kernel, self.plan)[0], self.target):
                 declared |= code.declarations
                 bodies.append(code.text())
-        step = _Step(self)
-        declared |= step.code.declarations
+        steps = _step(self)
+        for code in steps:
+            declared |= code.declarations
         shared = [waiting(self.target), *([flushing(self.target)] if self.flushes else [])]
-        return "\n\n".join([*declared, *shared, *bodies, step.code.text()])
+        return "\n\n".join([*declared, *shared, *bodies, *(code.text() for code in steps)])
 
 
 def _names(kernel: Kernel, plan: Plan) -> tuple[dict[Node, str], tuple[Home, ...]]:
@@ -232,57 +235,92 @@ def _write(code: Code, kernel: Kernel, arrays: dict[Node, str], target: Target) 
 # --- The step ----------------------------------------------------------------------------------------------------
 
 
-class _Step:
-    """The function that calls all kernels in turn."""
+def _step(module: Module) -> list[Code]:
+    """The function that calls all kernels in turn: where there are many, by way of others that call some each, because
+    LLVM takes over long for one that calls thousands."""
+    step = _Calls(module, STEP)
+    code, functions = step.code, [step.code]
+    before = code.let("call i32 @flush()") if module.flushes else None
+    step.forget_claims()
+    places = _places(module.calls)
+    if len(places) <= _TOGETHER:
+        step.calls(places)
+    else:
+        for begin in range(0, len(places), _TOGETHER):
+            part = _Calls(module, f"part_{begin // _TOGETHER}", internal=True)
+            part.calls(places[begin : begin + _TOGETHER])
+            functions.append(part.code)
+            code.do(f"call void @{part.name}(ptr %job, i64 %thread, i64 %threads)")
+    if module.plan.copies:
+        step.copies()
+    if before:
+        code.do(f"call void @restore(i32 {before})")
+    return functions
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
-        self.code = code = Code(STEP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")])
-        before = code.let("call i32 @flush()") if module.flushes else None
-        self.table, self.team, self.status, memory = (
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A call with its number, the number of its first site, and how many calls before it have claims."""
+
+    call: Call
+    number: int
+    site: int
+    claimed: int
+
+
+def _places(calls: Sequence[Call]) -> list[_Place]:
+    found, sites, claimed = [], 0, 0
+    for number, call in enumerate(calls):
+        found.append(_Place(call, number, sites, claimed))
+        sites += len(call.sites)
+        claimed += call.claimed
+    return found
+
+
+class _Calls:
+    """A function that calls some kernels in turn."""
+
+    def __init__(self, module: Module, name: str, *, internal: bool = False) -> None:
+        self.module, self.name = module, name
+        self.code = code = Code(name, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")], internal)
+        self.table, self.team, self.status, self.memory = (
             code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in range(4)
         )
-        share = code.element("i8", memory, code.let(f"mul i64 %thread, {module.scratch}"))
-        self.share = code.element("i8", share, str(module.claims))
-        self.memory, self.claimed = memory, 0
+        self.own = code.element("i8", self.memory, code.let(f"mul i64 %thread, {module.scratch}"))
+        self.scratch = code.element("i8", self.own, str(module.claims))
         self.slots: dict[int, str] = {}
-        clock = _Clock(code, self.team) if module.timed else None
-        self._forget_claims(share)
-        sites = 0
-        for number, call in enumerate(module.calls):
-            self._call(call, sites)
-            sites += len(call.sites)
-            if clock:
-                clock.read(number)
-        if module.plan.copies:
-            self._copies()
-        if before:
-            code.do(f"call void @restore(i32 {before})")
 
-    def _forget_claims(self, share: str) -> None:
+    def forget_claims(self) -> None:
         """Nothing of this thread's parts has been claimed yet; the threads meet, so that nobody claims before."""
         code, words = self.code, self.module.claim_words
         for word in range(words):
-            code.do(f"store i64 0, ptr {code.element('i64', share, str(word))}")
+            code.do(f"store i64 0, ptr {code.element('i64', self.own, str(word))}")
         if words:
             code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
 
-    def _call(self, call: Call, sites: int) -> None:
-        code = self.code
+    def calls(self, places: Sequence[_Place]) -> None:
+        """The calls."""
+        clock = _Clock(self.code, self.team) if self.module.timed else None
+        for place in places:
+            self._call(place)
+            if clock:
+                clock.read(place.number)
+
+    def _call(self, place: _Place) -> None:
+        code, call = self.code, place.call
         if call.waits and not self.module.timed:
             code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
         pointers = [self._pointer(home) for home in call.homes]
         if call.sites:
-            pointers.append(code.element("i64", self.status, str(sites)))
-        arguments = ", ".join(f"ptr {pointer}" for pointer in (*pointers, self.share))
+            pointers.append(code.element("i64", self.status, str(place.site)))
+        arguments = ", ".join(f"ptr {pointer}" for pointer in (*pointers, self.scratch))
         if call.alone:
             with code.when(code.let("icmp eq i64 %thread, 0")):
                 code.do(f"call void @{call.function}({arguments}, i64 0, i64 1)")
             return
         arguments += ", i64 %thread, i64 %threads"
         if call.claimed:
-            claims = code.element("i64", self.memory, str(SITES * self.claimed))
-            self.claimed += 1
+            claims = code.element("i64", self.memory, str(SITES * place.claimed))
             arguments += f", ptr {claims}, i64 {self.module.scratch}"
         code.do(f"call void @{call.function}({arguments})")
 
@@ -292,7 +330,7 @@ class _Step:
             self.slots[home.slot] = self.code.let(f"load ptr, ptr {place}")
         return self.code.element("i8", self.slots[home.slot], str(home.offset))
 
-    def _copies(self) -> None:
+    def copies(self) -> None:
         """New values of states that could not be written in place."""
         code, plan = self.code, self.module.plan
         code.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
@@ -328,31 +366,31 @@ class _Clock:
 
 # --- Barriers ----------------------------------------------------------------------------------------------------
 
-Span = tuple[int, int, int]  # slot, first byte, past the last byte
+Spans = dict[int, list[tuple[int, int]]]  # of each slot the parts that were touched: first byte, past the last byte
 
 
 def _with_barriers(kernels: Sequence[Kernel], plan: Plan) -> Iterator[tuple[Kernel, bool]]:
     """Each kernel, and whether the threads must meet before it: it touches what another one wrote, or writes what
     another one reads, since they last met."""
-    read: list[Span] = []
-    written: list[Span] = []
+    read: Spans = {}
+    written: Spans = {}
     for kernel in kernels:
         reads = [_span(plan, access.array) for access in accesses(kernel)]
         writes = [_span(plan, node) for node in nodes_made(kernel)]
         waits = _meet(reads, written) or _meet(writes, written) or _meet(writes, read)
         if waits:
-            read, written = [], []
-        read += reads
-        written += writes
+            read, written = {}, {}
+        for spans, touched in ((read, reads), (written, writes)):
+            for slot, begin, end in touched:
+                spans.setdefault(slot, []).append((begin, end))
         yield kernel, waits
 
 
-def _span(plan: Plan, node: Node) -> Span:
+def _span(plan: Plan, node: Node) -> tuple[int, int, int]:
+    """Slot, first byte, and past the last byte of an array."""
     home = plan.homes[array_of(node)]
     return home.slot, home.offset, home.offset + max(1, node.size * node.dtype.itemsize)
 
 
-def _meet(some: list[Span], others: list[Span]) -> bool:
-    return any(
-        slot == other and start < finish and begin < end for slot, start, end in some for other, begin, finish in others
-    )
+def _meet(some: list[tuple[int, int, int]], others: Spans) -> bool:
+    return any(start < finish and begin < end for slot, start, end in some for begin, finish in others.get(slot, ()))

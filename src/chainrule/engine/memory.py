@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
+import numpy as np
+
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Graph, Node, Shape
 from chainrule.engine.kernel import Access, Contraction, Kernel, Loop, accesses, contiguous, nodes_made
@@ -231,18 +233,18 @@ def _spans(kernels: Sequence[Kernel], kept: Iterable[Node]) -> dict[Node, tuple[
 
 def _fill_arena(homes: dict[Node, Home], spans: dict[Node, tuple[int, int]]) -> int:
     """Give every array without a home one in the arena, the largest first, each at the lowest place that is free."""
-    placed: list[tuple[int, int, int, int]] = []
     homeless = [node for node in spans if node not in homes]
-    for node in sorted(homeless, key=lambda node: (-_bytes(node), spans[node])):
-        first, last = spans[node]
-        size, offset = _bytes(node), 0
-        for start, end in sorted((s, e) for s, e, begin, finish in placed if begin <= last and first <= finish):
-            if offset + size <= start:
-                break
-            offset = max(offset, end)
+    starts, ends, firsts, lasts = np.zeros((4, len(homeless)), np.int64)  # of those that are placed
+    for number, node in enumerate(sorted(homeless, key=lambda node: (-_bytes(node), spans[node]))):
+        (first, last), size = spans[node], _bytes(node)
+        beside = np.flatnonzero((firsts[:number] <= last) & (lasts[:number] >= first))
+        beside = beside[np.argsort(starts[beside])]
+        reached = np.maximum.accumulate(np.append(0, ends[beside]))  # by all that begin before a gap
+        fits = np.flatnonzero(reached[:-1] + size <= starts[beside])
+        offset = int(reached[fits[0] if len(fits) else -1])
         homes[node] = Home(ARENA, offset)
-        placed.append((offset, offset + size, first, last))
-    return max((end for _, end, _, _ in placed), default=0)
+        starts[number], ends[number], firsts[number], lasts[number] = offset, offset + size, first, last
+    return int(ends.max(initial=0))
 
 
 def _bytes(node: Node) -> int:
