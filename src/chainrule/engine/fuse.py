@@ -14,6 +14,7 @@ import numpy as np
 
 from chainrule.engine.graph import Graph, Node, Shape
 from chainrule.engine.kernel import (
+    SHALLOW,
     Access,
     Apply,
     Contraction,
@@ -48,7 +49,7 @@ _LIMIT = 64  # an expression that costs more is cut, so that no kernel grows wit
 _SMALL = 64  # elements of what is computed before everything else
 _NEAR = 2**18  # bytes that an epilogue may read tile by tile: more is faster in a loop along the rows
 _NARROW = 16  # columns of a product: in fewer, an optimizer's vectors would be used in part
-_TALL, _SHALLOW, _SHORT = 64, 256, 2048  # rows, depth, bytes of a row where an epilogue may wait for whole rows
+_TALL = 64  # rows of a product that is deep enough to wait for parts of whole rows
 _STORES = 16  # values that one loop stores at most
 
 Known = dict[tuple[Node, Place], Expression]
@@ -235,9 +236,7 @@ class _Fuser:
         """
         inputs = self._inputs_beside(product)
         *_, rows, columns = product.shape
-        is_near = sum(map(_bytes, inputs)) <= _NEAR or (
-            rows >= _TALL and product.inputs[0].shape[-1] <= _SHALLOW and columns * product.dtype.itemsize <= _SHORT
-        )
+        is_near = sum(map(_bytes, inputs)) <= _NEAR or (rows >= _TALL and product.inputs[0].shape[-1] <= SHALLOW)
         if len(inputs) < 2 or (columns >= _NARROW and is_near):
             return False
         return any(read.array in inputs for read in reads)

@@ -21,6 +21,8 @@ from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Node, Shape
 from chainrule.engine.op import Op
 
+SHALLOW = 256  # the depth of a product up to which its epilogue may wait until some panels are there
+
 
 @dataclass(frozen=True, slots=True)
 class Access:

@@ -17,7 +17,7 @@ from chainrule.engine.kernels.packing import TOGETHER, Copy, kind_of, load, move
 from chainrule.engine.kernels.plan import Blocks
 from chainrule.engine.kernels.shares import Share, parts, plus, smaller, times, unless_done
 from chainrule.engine.kernels.strips import Here, Spot, Writer
-from chainrule.engine.kernels.sums import LONGEST_TURN, Left, Right, Sums
+from chainrule.engine.kernels.sums import LONGEST_TURN, Beside, Left, Right, Sums
 from chainrule.engine.kernels.tile import Strip, Tile
 
 
@@ -55,7 +55,8 @@ def write_blocks(writer: Writer, strip: Strip, blocks: Blocks) -> None:
 
 
 def _write_bands(large: _Large) -> None:
-    """A thread's share of a strip: whole rows, group by group, each finished along the rows."""
+    """A thread's share of a strip: whole rows, group by group, some panels after the others, each band of them finished
+    along the rows."""
     writer, strip, blocks, code = large.writer, large.strip, large.blocks, large.code
     site = writer.site_of(strip)
     copied = code.variable("i64", "-1") if site is not None else ""
@@ -71,11 +72,13 @@ def _write_bands(large: _Large) -> None:
         first = stack.enter_context(code.loop(low, high, blocks.tiles))
         last = smaller(code, plus(code, first, blocks.tiles), high)
         large.copy_left(block, first, last)
+        begin = stack.enter_context(code.loop("0", str(strip.count), blocks.panels))
+        end = smaller(code, plus(code, begin, blocks.panels), str(strip.count))
         top = stack.enter_context(code.loop(first, last, blocks.band))
         bottom = smaller(code, plus(code, top, blocks.band), last)
-        band = large.band(block, top, bottom)
-        with code.loop("0", str(strip.count)) as panel:
-            writer.tiles(strip, top, bottom, lambda spot: large.tile_of_band(block, panel, first, spot, band))
+        band = large.band(block, top, bottom, begin, end)
+        with code.loop(begin, end) as panel:
+            writer.tiles(strip, top, bottom, lambda spot: large.tile_of_band(block, panel, first, spot, band, begin))
         if writer.finish:
             writer.finish(code, band)
 
@@ -254,27 +257,26 @@ class _Large:
 
     # --- Bands ---
 
-    def band(self, block: _Block, first: str, last: str) -> Tile:
-        """The tiles from `first` to `last` in all panels."""
+    def band(self, block: _Block, first: str, last: str, begin: str, end: str) -> Tile:
+        """The tiles from `first` to `last` in the panels from `begin` to `end`."""
         code, writer, strip = self.code, self.writer, self.strip
-        row, column = self._row_of(first), str(strip.column)
+        row, column = self._row_of(first), writer.column(strip, begin)
         rows = code.let(f"sub nsw i64 {self._row_of(last)}, {row}")
+        panels = code.let(f"sub nsw i64 {end}, {begin}")
         address, stride = writer.goal(block.batch, row, column)
-        return Tile(
-            writer.indices(block.batch), row, column, rows, str(strip.count), strip.panel.width, address, stride
-        )
+        return Tile(writer.indices(block.batch), row, column, rows, panels, strip.panel.width, address, stride)
 
-    def tile_of_band(self, block: _Block, panel: str, first: str, spot: Spot, band: Tile) -> None:
-        """A tile's sums to their place in the band."""
+    def tile_of_band(self, block: _Block, panel: str, first: str, spot: Spot, band: Tile, begin: str) -> None:
+        """A tile's sums to their place in the band, which begins with panel `begin`."""
         code, here, writer = self.code, self._here(block, panel, first), self.writer
-        sums, turns = self._sums(block, panel, first, spot)
+        sums, _ = self._sums(block, panel, first, spot)
         down = code.let(f"sub nsw i64 {spot.row}, {band.row}")
-        across = times(code, panel, band.width)
+        across = times(code, code.let(f"sub nsw i64 {panel}, {begin}"), band.width)
         place = code.element(writer.element, band.address, plus(code, times(code, down, band.stride), across))
-        writer.store(here, spot, sums.turns(turns, sums.zeros)[0], place, band.stride)
-        if writer.ahead:
-            tile = replace(band, row=spot.row, column=here.column, rows=str(spot.rows), panels="1", address=place)
-            writer.ahead(code, tile)
+        tile = replace(band, row=spot.row, column=here.column, rows=str(spot.rows), panels="1", address=place)
+        every = Beside.often(self.blocks.depth, spot.rows, sums.turn)
+        beside = writer.ahead(code, tile, every) if writer.ahead and every else None
+        writer.store(here, spot, sums.over(self.blocks.depth, beside), place, band.stride)
 
     def _row_of(self, tile: str) -> str:
         """The first row of a tile: the tall ones have one row more."""

@@ -14,6 +14,7 @@ from chainrule.engine.kernel import Contraction
 from chainrule.engine.kernels.blocks import write_blocks
 from chainrule.engine.kernels.plan import Plan, Product, Scratch
 from chainrule.engine.kernels.strips import Writer
+from chainrule.engine.kernels.sums import Ahead
 from chainrule.engine.kernels.tile import Finish
 from chainrule.engine.target import Target
 
@@ -35,13 +36,13 @@ def write_contraction(
     target: Target,
     finish: Finish | None,
     kept: bool,
-    ahead: Finish | None = None,
+    ahead: Ahead | None = None,
     *,
     claimed: bool = False,
 ) -> None:
     """Write a thread's share of a product, and what `finish` writes for each tile once it is in memory.
 
-    Where `finish` is for bands of tiles, `ahead` writes for each tile what is good to do long before.
+    Where `finish` is for bands of tiles, `ahead` tells for each tile what is good to do long before.
 
     The function has parameters `%thread` and `%threads` (i64) and `%scratch` (aligned to 64 bytes, `scratch_bytes`
     long, used by this thread alone). Where threads claim their parts (`claimed`), also `%claims` and `%apart` (see

@@ -15,6 +15,7 @@ from chainrule.engine.kernel import Access, Contraction, contiguous, expressions
 from chainrule.engine.kernels.body import Arrays, Body, View, strides_by_access, write_fixed
 from chainrule.engine.kernels.loops import lanes_for, write_stores
 from chainrule.engine.kernels.shares import plus, times
+from chainrule.engine.kernels.sums import Beside
 from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.walk import Axis, Spot, along
 from chainrule.engine.target import Target
@@ -58,18 +59,23 @@ class Epilogue:
         numbers = ", ".join(f"i64 {number}" for number in (tile.row, tile.column, tile.rows, tile.panels, *tile.batch))
         code.do(f"call void @{self._names[form]}({pointers}, {numbers})")
 
-    def ahead(self, code: Code, tile: Tile) -> None:
-        """Ask for what a tile of a band will meet when the band is finished, which would else be waited for."""
+    def ahead(self, code: Code, tile: Tile, every: int) -> Beside:
+        """Ask row by row, beside a tile's sums, for what it will meet when its band is finished, which would else be
+        waited for: not all at once, because then the sums wait behind it."""
         product = self.contraction.node
         own, item = contiguous(product.shape), product.dtype.itemsize
         met = {self.arrays[access.array]: access for access in _accesses(self.contraction) if access.strides == own}
         indices = {**dict(enumerate(tile.batch)), len(own) - 2: tile.row, len(own) - 1: tile.column}
-        for access in met.values():
-            start = Body(code, self.arrays, indices).address(access)
-            kind = MEMORY[access.array.dtype]
-            for row in range(int(tile.rows)):
+        body = Body(code, self.arrays, indices)
+        alike = [access for access in met.values() if access.array.dtype.itemsize == item]
+
+        def fetch(*rows: str) -> None:
+            for row in rows:
                 for column in range(0, tile.width, max(1, _LINE // item)):
-                    code.fetch(code.element(kind, start, str(row * own[-2] + column)), cache=2)
+                    code.fetch(code.element(MEMORY[product.dtype], row, str(column)), cache=2)
+
+        starts = tuple([body.address(access) for access in alike])
+        return Beside(every, starts, (own[-2],) * len(alike), fetch)
 
     def _function(self, name: str, tile: Tile) -> Code:
         """The function for tiles of the form of this one."""

@@ -97,7 +97,7 @@ class Panels:
                 code.fetch(code.element(element, here, str(ahead)), cache=2)
             copy.vectors(code, here, there)
 
-        yield Beside(start, self.matrix.down, goal, copy.row, self.pieces, write)
+        yield Beside(self.pieces, (start, goal), (self.matrix.down, copy.row), write)
         done = code.get("i64", self._done)
         in_order = code.let(f"icmp eq i64 {done}, {tile}")
         counted = code.let(f"add i64 {done}, {code.let(f'zext i1 {in_order} to i64')}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Shape
-from chainrule.engine.kernel import Access, Contraction, accesses, contiguous
+from chainrule.engine.kernel import SHALLOW, Access, Contraction, accesses, contiguous
 from chainrule.engine.kernels.sums import LONGEST_TURN, turn_of
 from chainrule.engine.kernels.tile import Heights, Model, Panel, Strip
 from chainrule.engine.target import Target
@@ -24,9 +24,10 @@ _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is
 _RIGHT_SHARE = 0.5  # likewise, which a right operand may fill
 _PIECES = 64  # in which a panel is copied beside the one before it
 _CLAIM = 16000  # cycles of work that a thread claims at a time: what others wait for at most, against what it costs
-_FAR_SHARE = 1.5  # of the second cache, past which an optimizer's parameter and moments do not stay near
-_BAND = 48 * 1024  # bytes of a product that wait for an epilogue along the rows
+_FAR_SHARE = 0.7  # of the second cache, past which an optimizer's parameter and moments do not stay near
+_BAND_SHARE = 0.03  # of the second cache, for the part of a product that waits for an epilogue along the rows
 _WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
+_PANELS_SHARE = 0.13  # of the second cache, for panels of the right operand that an epilogue along the rows waits for
 _GROUP_SHARE = 0.4  # of the second cache, for the copy of rows of the left operand
 _DEPTH_SHARE = 0.75  # of the first cache, for the part of a panel and of a tile's rows that are used together
 
@@ -109,8 +110,8 @@ class Blocks:
         `panels` wait in the scratch memory between blocks of the depth; they are the same bits as sums that never left
         their registers.
     wide
-        Whether the epilogue waits until all panels of a band are there, so that it runs along the rows. Then threads
-        share the rows, the depth is one block, and `panels` are all.
+        Whether the epilogue waits until some panels of a band are there, so that it runs along the rows. Then threads
+        share the rows, the depth is one block, all panels are copied at once, and `panels` are used together.
     """
 
     depth: int
@@ -155,8 +156,8 @@ class Plan:
         if _is_dots(product):
             return cls(_dot_strips(product, model.lanes), False, False, 0, None, model.lanes, dots=True)
         # Threads share out strip after strip: a second one is copied twice. Its few rows are quicker for an optimizer.
-        equal = _is_wide(product, target) or not product.beside
-        strips = model.strips(product.rows, product.depth, product.columns, equal=equal)
+        wide = _is_wide(product, target)
+        strips = model.strips(product.rows, product.depth, product.columns, equal=wide or not product.beside, near=wide)
         widest = max(strips, key=lambda strip: strip.count)
         blocks = _blocks(product, widest, target)
         if blocks:
@@ -241,9 +242,10 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
     rows, width, item = strip.heights.rows, strip.panel.width, product.dtype.itemsize
     if _is_wide(product, target):
         depth = -(-product.depth // LONGEST_TURN) * LONGEST_TURN
-        band = max(1, _BAND // (rows * strip.count * width * item))
+        panels = _even(strip.count, int(_PANELS_SHARE * target.second_cache) // (depth * width * item))
+        band = max(1, int(_BAND_SHARE * target.second_cache) // (rows * panels * width * item))
         tiles = max(band, int(_GROUP_SHARE / 2 * target.second_cache) // (depth * rows * item))
-        return Blocks(depth, tiles // band * band, strip.count, band, True)
+        return Blocks(depth, tiles // band * band, panels, band, True)
     left, right = (product.depth * beside * item for beside in (product.rows, product.columns))
     is_near = left <= _NEAR_SHARE * target.second_cache
     is_near |= product.left.across == 1 and right <= _RIGHT_SHARE * target.second_cache  # rows come group by group
@@ -261,11 +263,9 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
 
 
 def _is_wide(product: Product, target: Target) -> bool:
-    """Whether the epilogue reads so much that it must run along the rows, and the right operand and a few rows of the
-    product stay in the second cache."""
-    row = product.columns * product.dtype.itemsize
+    """Whether the epilogue reads so much that it must run along the rows, and the depth is short enough for that."""
     is_far = product.beside > _FAR_SHARE * target.second_cache
-    return is_far and 0 < product.depth * row <= target.second_cache and row <= target.second_cache // 256
+    return is_far and 0 < product.depth <= SHALLOW
 
 
 def _even(count: int, most: int) -> int:
@@ -306,7 +306,8 @@ class Scratch:
             across, finished = blocks.panels * stride + gap, blocks.band * most
         if blocks:
             left = blocks.tiles * most * blocks.depth
-            right = blocks.panels * (blocks.depth * stride + gap)
+            copied = max(strip.count for strip in plan.strips) if blocks.wide else blocks.panels
+            right = copied * (blocks.depth * stride + gap)
             sums = blocks.panels * blocks.band * most * stride if blocks.depth < product.depth else 0
         ends = [0]
         for size in (0 if kept else finished * across, left, right, sums):

@@ -14,7 +14,7 @@ from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
 from chainrule.engine.kernels.panels import Panels, Source
 from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
 from chainrule.engine.kernels.shares import larger, parts, plus, smaller, times, unless_done, unravelled
-from chainrule.engine.kernels.sums import Beside, Left, Right, Sums
+from chainrule.engine.kernels.sums import Ahead, Beside, Left, Right, Sums
 from chainrule.engine.kernels.tile import Finish, Panel, Strip, Tile
 
 
@@ -56,7 +56,7 @@ class Writer:
         right: str,
         result: str | None,
         finish: Finish | None,
-        ahead: Finish | None,
+        ahead: Ahead | None,
         claimed: bool,
     ) -> None:
         self.code, self.product, self.plan, self.scratch = code, product, plan, scratch

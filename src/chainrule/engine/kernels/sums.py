@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernels.packing import load, moved
 from chainrule.engine.kernels.shares import times
+from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.vector import spread
 
 _STRAIGHT = 64  # multiply-adds of a tile that are written without a loop
@@ -44,15 +45,21 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is done beside the sums: at every `every`-th step `write(here, there)` copies a row, from `start` to `goal`,
-    the next time from `stride` and to `row` elements further."""
+    """What is done beside the sums: `write(*addresses)` at every `every`-th step. The addresses begin with `starts` and
+    are `strides` elements further the next time."""
 
-    start: str
-    stride: int
-    goal: str
-    row: int
     every: int
-    write: Callable[[str, str], None]
+    starts: tuple[str, ...]
+    strides: tuple[int, ...]
+    write: Callable[..., None]
+
+    @staticmethod
+    def often(depth: int, times: int, turn: int) -> int:
+        """Every how many steps so much can be done in that many turns of a loop at least; 0: the depth is too short."""
+        return max((n for n in range(turn, depth + 1, turn) if depth % n == 0 and depth // n >= times), default=0)
+
+
+Ahead = Callable[[Code, Tile, int], Beside]  # what is done beside a tile's sums every so many steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +112,14 @@ class Sums:
     def _beside(self, count: int, sums: Sequence[str], beside: Beside) -> list[str]:
         """`sums` after `count` times `beside.every` steps."""
         code, kind, element = self.code, self.kind, Kind(self.kind.dtype).type
-        pointers = (self.left.start, self.right.start, beside.start, beside.goal)
+        pointers = (self.left.start, self.right.start, *beside.starts)
         with carried_loop(code, str(count), kind, sums, pointers) as (carried, places, names, moves):
             beside.write(*places[2:])
             inner, rest = self._from(*places[:2]).turns(str(beside.every // self.turn), carried)
             for name, value in zip(names, inner, strict=True):
                 code.do(f"{name} = bitcast {kind.type} {value} to {kind.type}")
             bases = (rest.left.start, rest.right.start, *places[2:])
-            for name, base, stride in zip(moves, bases, (0, 0, beside.stride, beside.row), strict=True):
+            for name, base, stride in zip(moves, bases, (0, 0, *beside.strides), strict=True):
                 code.do(f"{name} = getelementptr {element}, ptr {base}, i64 {stride}")
         return names
 

@@ -157,9 +157,15 @@ class Model:
         """Lanes of a full vector."""
         return self.target.lanes(self.itemsize)
 
-    def strips(self, rows: int, depth: int, columns: int, *, equal: bool = False) -> tuple[Strip, ...]:
-        """The cheapest cut of a product; `equal`: into panels of one width where there is such a cut."""
+    def strips(
+        self, rows: int, depth: int, columns: int, *, equal: bool = False, near: bool = False
+    ) -> tuple[Strip, ...]:
+        """The cheapest cut of a product; `equal`: into panels of one width where there is such a cut; `near`: such that
+        a panel stays in the first cache."""
         most = self.target.registers // 2
+        if near:
+            fit = int(_NEAR_SHARE * self.target.first_cache) // (depth * self.target.vector_bytes)
+            most = min(most, max(1, fit) + 1)
         choices = [self._cut(rows, depth, columns, vectors) for vectors in range(1, most)]
         return min(choices, key=lambda choice: choice[0] * (1 + _UNEQUAL * (equal and len(choice[1]) > 1)))[1]
 
