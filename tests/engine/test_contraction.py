@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.engine.kernel import Contraction
+from chainrule.engine.kernels import plan
 from chainrule.engine.kernels.plan import Plan, Product
 from chainrule.engine.native import assembly
 from chainrule.engine.program import Program
@@ -134,10 +135,10 @@ def test_a_tall_product_goes_group_by_group_and_is_still_equal(name, shape, use)
     right = array(rng, (*batch, depth, columns), "rows", np.dtype(np.float32))
     target = replace(TARGETS[name], second_cache=4 * depth * columns * 4)
     product = compiled(left, right, target, kept=use[0], finished=use[1], claimed=rows != 200)
-    plan = Plan.of(Product.of(product.contraction), target)
-    assert plan.group
-    assert not plan.blocks
-    assert not plan.pack_left
+    made = Plan.of(Product.of(product.contraction), target)
+    assert made.group
+    assert not made.blocks
+    assert not made.pack_left
     check(product, kept=use[0], finished=use[1])
 
 
@@ -152,9 +153,36 @@ def test_a_panel_that_is_copied_beside_the_one_before_is_whole(name, shape, clai
     target = replace(TARGETS[name], first_cache=2**12, second_cache=2**21)
     product = compiled(left, right, target, claimed=claimed)
     wanted = Product.of(product.contraction)
-    plan = Plan.of(wanted, target)
-    assert any(plan.pieces(wanted, strip) for strip in plan.strips)
+    made = Plan.of(wanted, target)
+    assert any(made.pieces(wanted, strip) for strip in made.strips)
     check(product, kept=True, finished=False)
+
+
+@pytest.mark.parametrize("waiting", [2**21, 2**16], ids=["all panels", "some panels"])
+@pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "rows"), ("rows", "columns")], ids="·".join)
+@pytest.mark.parametrize(
+    ("name", "shape", "caches"),
+    [
+        ("avx512", (90, 768, 600), (2**14, 2**17)),
+        ("avx2", (2, 90, 256, 330), (2**13, 2**16)),
+        ("sse2", (50, 768, 130), (2**12, 2**16)),
+    ],
+)
+def test_in_blocks_too_a_panel_is_copied_beside_the_one_before(
+    name, shape, caches, layouts, waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *batch, rows, depth, columns = shape
+    rng = np.random.default_rng(0)
+    left = array(rng, (*batch, rows, depth), layouts[0], np.dtype(np.float32))
+    right = array(rng, (*batch, depth, columns), layouts[1], np.dtype(np.float32))
+    target = replace(TARGETS[name], first_cache=caches[0], second_cache=caches[1])
+    monkeypatch.setattr(plan, "_WAITING", waiting)
+    product = compiled(left, right, target, finished=True)
+    blocks = Plan.of(Product.of(product.contraction), target).blocks
+    assert blocks is not None
+    assert blocks.pieces
+    assert blocks.depth < depth
+    check(product, kept=True, finished=True)
 
 
 @pytest.mark.parametrize("shape", [(70, 33, 20), (700, 9, 40)], ids=str)
@@ -179,10 +207,10 @@ def test_an_epilogue_along_the_rows_sees_every_element_once(name, shape, layouts
     right = array(rng, (*batch, depth, columns), layouts[1], np.dtype(np.float32))
     target = replace(TARGETS[name], second_cache=2**16)
     product = compiled(left, right, target, kept=use[0], finished=use[1], beside=True, claimed=rows % 2 == 1)
-    plan = Plan.of(Product.of(product.contraction), target)
-    assert plan.blocks is not None
-    assert plan.blocks.wide
-    in_turns = any(strip.count > plan.blocks.panels for strip in plan.strips)
+    made = Plan.of(Product.of(product.contraction), target)
+    assert made.blocks is not None
+    assert made.blocks.wide
+    in_turns = any(strip.count > made.blocks.panels for strip in made.strips)
     assert in_turns or columns < 300  # what does not stay near is used some panels at a time
     check(product, kept=use[0], finished=use[1])
 

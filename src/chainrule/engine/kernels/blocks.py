@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from chainrule.engine.code import Code
 from chainrule.engine.kernels.packing import TOGETHER, Copy, kind_of, load, moved, store
+from chainrule.engine.kernels.panels import Panels, Wanted
 from chainrule.engine.kernels.plan import Blocks
 from chainrule.engine.kernels.shares import Share, parts, plus, smaller, times, unless_done
 from chainrule.engine.kernels.strips import Here, Spot, Writer
@@ -42,6 +43,7 @@ def write_blocks(writer: Writer, strip: Strip, blocks: Blocks) -> None:
         _write_bands(large)
         return
     code, tiles = writer.code, strip.heights.tiles
+    panels = large.panels() if blocks.pieces and strip.count > 1 else None
     with ExitStack() as stack:
         share = Share(code, [math.prod(writer.product.batch), -(-tiles // blocks.band), strip.count])
         stack.enter_context(share.any())
@@ -51,7 +53,11 @@ def write_blocks(writer: Writer, strip: Strip, blocks: Blocks) -> None:
         bottom = smaller(code, plus(code, top, blocks.band), str(tiles))
         begin = stack.enter_context(code.loop(low, high, blocks.panels))
         end = smaller(code, plus(code, begin, blocks.panels), high)
-        large.all_depth(_Block(batch, begin, end, top, bottom))
+        block = _Block(batch, begin, end, top, bottom)
+        if panels:
+            large.one_by_one(block, panels)
+        else:
+            large.all_depth(block)
 
 
 def _write_bands(large: _Large) -> None:
@@ -127,6 +133,43 @@ class _Large:
                 self.copy_left(here, first, last)
                 with code.loop(block.begin, block.end) as panel:
                     self.writer.tiles(self.strip, first, last, lambda spot: self._tile(here, panel, first, spot))
+
+    def one_by_one(self, block: _Block, panels: Panels) -> None:
+        """The same where each panel's part is copied beside the one before it."""
+        code, depth, deep = self.code, self.writer.product.depth, self.blocks.depth
+        self._clear_sums(block)
+        with code.loop("0", str(depth), deep) as done:
+            here = _Block(block.batch, block.begin, block.end, block.top, block.bottom, done, str(deep), str(deep))
+            self.copy_left(here, block.top, block.bottom)
+            with code.loop(block.begin, block.end) as panel:
+                panels.need(self._wanted(block.batch, panel, done))
+                after = plus(code, panel, 1)
+                is_last = code.let(f"icmp eq i64 {after}, {block.end}")
+                column = code.let(f"select i1 {is_last}, i64 {block.begin}, i64 {after}")
+                further = smaller(code, plus(code, done, deep), str(depth - deep))
+                row = code.let(f"select i1 {is_last}, i64 {further}, i64 {done}")
+                following = self._wanted(block.batch, column, row)
+
+                def tile(spot: Spot) -> None:
+                    number = code.let(f"sub nsw i64 {spot.tile}, {block.top}")
+                    with panels.beside(following, number) as beside:
+                        self._tile(here, panel, block.top, spot, panels.right, beside)
+
+                self.writer.tiles(self.strip, block.top, block.bottom, tile)
+
+    def panels(self) -> Panels:
+        """What copies panels one by one."""
+        writer, matrix = self.writer, self.writer.product.right
+        place = writer.part(writer.scratch.right)
+        return Panels(self.code, self.right, (matrix.down, matrix.across), place, self.blocks.pieces)
+
+    def _wanted(self, batch: str, panel: str, row: str) -> Wanted:
+        """A panel's part of the block of the depth that begins with a row."""
+        code, writer, matrix = self.code, self.writer, self.writer.product.right
+        place = plus(code, times(code, row, matrix.down), times(code, writer.column(self.strip, panel), matrix.across))
+        start = code.element(writer.element, writer.base(writer.right, matrix, batch), place)
+        block = plus(code, times(code, batch, writer.product.depth), row)
+        return Wanted(start, plus(code, times(code, block, self.strip.count), panel))
 
     def _clear_sums(self, block: _Block) -> None:
         """Sums begin with zero."""
@@ -228,32 +271,58 @@ class _Large:
 
     # --- Tiles ---
 
-    def _sums(self, block: _Block, panel: str, first: str, spot: Spot) -> tuple[Sums, str]:
-        """What forms a tile's sums, and in how many turns over a block of the depth."""
-        code, copy, lanes = self.code, self.right, self.strip.panel.lanes
+    def _sums(self, block: _Block, panel: str, first: str, spot: Spot, right: Right | None = None) -> Sums:
+        """What forms a tile's sums."""
+        copy, lanes = self.right, self.strip.panel.lanes
         left = Left(self._packed_left(spot, first), 1, spot.rows)
-        right = Right(self._packed_right(block, panel), copy.row, copy.places, (lanes,) * len(copy.places))
-        sums = Sums(code, kind_of(copy.dtype, lanes), spot.rows, left, right)
-        return sums, code.let(f"udiv i64 {block.padded}, {sums.turn}")
+        if right is None:
+            right = Right(self._packed_right(block, panel), copy.row, copy.places, (lanes,) * len(copy.places))
+        return Sums(self.code, kind_of(copy.dtype, lanes), spot.rows, left, right)
 
     def _here(self, block: _Block, panel: str, first: str) -> Here:
         return Here(self.strip, block.batch, self.writer.column(self.strip, panel), first, panel)
 
-    def _tile(self, block: _Block, panel: str, first: str, spot: Spot) -> None:
+    def _tile(
+        self,
+        block: _Block,
+        panel: str,
+        first: str,
+        spot: Spot,
+        right: Right | None = None,
+        beside: Beside | None = None,
+    ) -> None:
         """A tile's sums go on over a block of the depth, and are finished if it is the last."""
         code, here = self.code, self._here(block, panel, first)
-        sums, turns = self._sums(block, panel, first, spot)
+        sums = self._sums(block, panel, first, spot, right)
+        turns = code.let(f"udiv i64 {block.padded}, {sums.turn}")
         if not self.has_rounds:
             self.writer.end(here, spot, sums.turns(turns, sums.zeros)[0])
             return
         waiting = self._sums_under_way(block, panel, spot)
-        after, _ = sums.turns(turns, [load(code, sums.kind, place) for place in waiting])
+        before = [load(code, sums.kind, place) for place in waiting]
+        if beside:
+            after = sums.over(self.blocks.depth, self._with_next_sums(beside, waiting), before)
+        else:
+            after, _ = sums.turns(turns, before)
         rest = code.let(f"sub nsw i64 {self.writer.product.depth}, {block.done}")
         with code.when(code.let(f"icmp sle i64 {rest}, {self.blocks.depth}")):
             self.writer.end(here, spot, after)
         with code.when(code.let(f"icmp sgt i64 {rest}, {self.blocks.depth}")):
             for place, value in zip(waiting, after, strict=True):
                 store(code, sums.kind, value, place)
+
+    def _with_next_sums(self, beside: Beside, waiting: list[str]) -> Beside:
+        """Ask for the sums of the next tile too, which lie behind those of this one."""
+        code, kind = self.code, kind_of(self.writer.product.dtype, self.strip.panel.lanes)
+        each = -(-len(waiting) * beside.every // self.blocks.depth)
+
+        def write(*addresses: str) -> None:
+            beside.write(*addresses[:-1])
+            for number in range(each):
+                code.fetch(moved(code, kind, addresses[-1], number * kind.lanes))
+
+        start = moved(code, kind, waiting[0], self._tile_elements)
+        return Beside(beside.every, (*beside.starts, start), (*beside.strides, each * kind.lanes), write)
 
     # --- Bands ---
 
@@ -269,7 +338,7 @@ class _Large:
     def tile_of_band(self, block: _Block, panel: str, first: str, spot: Spot, band: Tile, begin: str) -> None:
         """A tile's sums to their place in the band, which begins with panel `begin`."""
         code, here, writer = self.code, self._here(block, panel, first), self.writer
-        sums, _ = self._sums(block, panel, first, spot)
+        sums = self._sums(block, panel, first, spot)
         down = code.let(f"sub nsw i64 {spot.row}, {band.row}")
         across = times(code, code.let(f"sub nsw i64 {panel}, {begin}"), band.width)
         place = code.element(writer.element, band.address, plus(code, times(code, down, band.stride), across))

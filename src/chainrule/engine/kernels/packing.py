@@ -158,6 +158,13 @@ class Copy:
         if self.depth % size:
             self._square(code, source, across, goal, size, str(self.depth - size))
 
+    def square(self, code: Code, here: str, across: int, there: str) -> None:
+        """One square of whole vectors, read along the depth and transposed in registers."""
+        kind = kind_of(self.dtype, self.panel.lanes)
+        lines = [load(code, kind, moved(code, kind, here, line * across)) for line in range(kind.lanes)]
+        for step, line in enumerate(_transpose(code, kind, lines)):
+            store(code, kind, line, moved(code, kind, there, step * self.row))
+
     def _square(self, code: Code, source: str, across: int, goal: str, size: int, start: str) -> None:
         """`size` rows from `start` on, read along the depth and transposed in registers."""
         kind, single = kind_of(self.dtype, size), Kind(self.dtype).type

@@ -109,6 +109,8 @@ class Blocks:
         Tiles of rows after which the panels begin anew (a multiple makes `tiles` if `wide`). The sums of a band times
         `panels` wait in the scratch memory between blocks of the depth; they are the same bits as sums that never left
         their registers.
+    pieces
+        In how many pieces tiles copy the next panel while they are computed; 0: `panels` are copied together.
     wide
         Whether the epilogue waits until some panels of a band are there, so that it runs along the rows. Then threads
         share the rows, the depth is one block, all panels are copied at once, and `panels` are used together.
@@ -118,6 +120,7 @@ class Blocks:
     tiles: int
     panels: int
     band: int
+    pieces: int = 0
     wide: bool = False
 
 
@@ -175,16 +178,10 @@ class Plan:
         return min(self.group or strip.heights.tiles, strip.heights.tiles)
 
     def pieces(self, product: Product, strip: Strip) -> int:
-        """How many tiles of a panel copy a piece of the next one each; 0: panels are copied at once.
-
-        A row of a piece is copied every so many steps, so the number divides the depth, and is whole turns of a loop.
-        """
+        """How many tiles of a panel copy a piece of the next one each; 0: panels are copied at once."""
         if not self.pack_right or self.blocks or product.right.across != 1 or strip.count < _FEW_PANELS // 2:
             return 0
-        heights, vectors = strip.heights, len(strip.panel.offsets)
-        turn = turn_of(heights.rows - (heights.short > 0), vectors)
-        most = min(_PIECES, self.tiles_together(strip))
-        return max((n for n in range(_FEW_TILES, most + 1) if product.depth % n == 0 == n % turn), default=0)
+        return _pieces(product.right, strip, product.depth, self.tiles_together(strip))
 
     def tiles_in_claim(self, product: Product, strip: Strip) -> int:
         """How many tiles of a strip a thread claims at a time."""
@@ -245,7 +242,7 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
         panels = _even(strip.count, int(_PANELS_SHARE * target.second_cache) // (depth * width * item))
         band = max(1, int(_BAND_SHARE * target.second_cache) // (rows * panels * width * item))
         tiles = max(band, int(_GROUP_SHARE / 2 * target.second_cache) // (depth * rows * item))
-        return Blocks(depth, tiles // band * band, panels, band, True)
+        return Blocks(depth, tiles // band * band, panels, band, wide=True)
     left, right = (product.depth * beside * item for beside in (product.rows, product.columns))
     is_near = left <= _NEAR_SHARE * target.second_cache
     is_near |= product.left.across == 1 and right <= _RIGHT_SHARE * target.second_cache  # rows come group by group
@@ -255,11 +252,43 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
     deep = max(deep, product.depth if product.depth <= 1.25 * deep else 0)
     depth = _even(-(-product.depth // LONGEST_TURN), max(1, deep // LONGEST_TURN)) * LONGEST_TURN
     tiles = _even(strip.heights.tiles, int(_GROUP_SHARE * target.second_cache) // (depth * rows * item))
+    if beside := _blocks_beside(product, strip, deep, tiles):
+        return beside
     panels = max(1, min(strip.count, _CHUNK // (depth * width * item)))
     band = strip.heights.tiles
     if depth < product.depth:
         band = _even(band, _WAITING // (panels * rows * width * item))
     return Blocks(depth, min(tiles, band), panels, band)
+
+
+def _blocks_beside(product: Product, strip: Strip, deep: int, tiles: int) -> Blocks | None:
+    """The cut in which tiles copy the next panel, where all rows together stay in the second cache."""
+    all_tiles, item = strip.heights.tiles, product.dtype.itemsize
+    depth = max((n for n in range(LONGEST_TURN, deep + 1, LONGEST_TURN) if product.depth % n == 0), default=0)
+    if tiles < all_tiles or 2 * depth < deep or depth == product.depth:
+        return None
+    pieces = _pieces(product.right, strip, depth, all_tiles)
+    panels = _even(strip.count, _WAITING // (all_tiles * strip.heights.rows * strip.panel.width * item))
+    return Blocks(depth, all_tiles, panels, all_tiles, pieces) if pieces and panels > 1 else None
+
+
+def _pieces(right: Matrix, strip: Strip, depth: int, tiles: int) -> int:
+    """In how many pieces a panel is copied beside as many tiles at most; 0: not at all.
+
+    Of rows one is copied every so many steps, so the number divides the depth, and is whole turns of a loop. Else a
+    piece is some squares along the depth, of which a line is asked for every so many steps.
+    """
+    panel, heights = strip.panel, strip.heights
+    turn = turn_of(heights.rows - (heights.short > 0), len(panel.offsets))
+    choices = range(_FEW_TILES, min(_PIECES, tiles) + 1)
+    if right.across == 1:
+        return max((n for n in choices if depth % n == 0 == n % turn), default=0)
+    squares, rest = divmod(depth, panel.lanes)
+    is_whole = panel.width == panel.lanes * len(panel.offsets) and not rest
+    if right.down != 1 or not is_whole or panel.lanes == 1 or not squares or squares % turn:
+        return 0
+    total = squares * len(panel.offsets)
+    return max((n for n in choices if total % n == 0 == squares % (total // n)), default=0)
 
 
 def _is_wide(product: Product, target: Target) -> bool:
@@ -307,6 +336,7 @@ class Scratch:
         if blocks:
             left = blocks.tiles * most * blocks.depth
             copied = max(strip.count for strip in plan.strips) if blocks.wide else blocks.panels
+            copied = 2 if blocks.pieces else copied
             right = copied * (blocks.depth * stride + gap)
             sums = blocks.panels * blocks.band * most * stride if blocks.depth < product.depth else 0
         ends = [0]

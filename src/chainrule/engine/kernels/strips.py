@@ -11,7 +11,7 @@ from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernel import contiguous
 from chainrule.engine.kernels.dots import dot_products
 from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
-from chainrule.engine.kernels.panels import Panels, Source
+from chainrule.engine.kernels.panels import Panels, Wanted
 from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
 from chainrule.engine.kernels.shares import larger, parts, plus, smaller, times, unless_done, unravelled
 from chainrule.engine.kernels.sums import Ahead, Beside, Left, Right, Sums
@@ -87,7 +87,7 @@ class Writer:
                     with unless_done(code, site, rows, plus(code, times(code, indices[0], groups), indices[1])):
                         self._pack_left(strip, indices[0], times(code, indices[1], together))
                 if level == (0 if shared else 2) and panels:
-                    panels.need(self._source(indices[0] if not shared else "0"), indices[level])
+                    panels.need(self._wanted(strip, "0" if shared else indices[0], indices[level]))
             number, batch = indices if shared else (indices[2], indices[0])
             first = "0" if shared else times(code, indices[1], together)
             here = Here(strip, batch, self.column(strip, number), first, number)
@@ -144,14 +144,16 @@ class Writer:
 
     def _panels_of(self, strip: Strip) -> Panels:
         """What copies the panels of a strip."""
-        copy = Copy.of_vectors(self.product.dtype, strip.panel, self.product.depth)
+        copy, matrix = Copy.of_vectors(self.product.dtype, strip.panel, self.product.depth), self.product.right
         places, pieces = self.part(self.scratch.right), self.plan.pieces(self.product, strip)
-        return Panels(self.code, strip, self.product.right, copy, places, pieces)
+        return Panels(self.code, copy, (matrix.down, matrix.across), places, pieces)
 
-    def _source(self, batch: str) -> Source:
-        """The right operand of a batch."""
-        matrix = self.product.right
-        return Source(self.base(self.right, matrix, batch), batch if any(matrix.batch) else "0")
+    def _wanted(self, strip: Strip, batch: str, number: str) -> Wanted:
+        """Panel `number` of the right operand of a batch."""
+        code, matrix = self.code, self.product.right
+        base = self.base(self.right, matrix, batch)
+        start = code.element(self.element, base, times(code, self.column(strip, number), matrix.across))
+        return Wanted(start, plus(code, times(code, batch if any(matrix.batch) else "0", strip.count), number))
 
     def _packed_left(self, strip: Strip, spot: Spot, first: str) -> str:
         """Where the copy of a tile's rows is."""
@@ -173,8 +175,7 @@ class Writer:
     def right_of(self, here: Here) -> Right:
         panel, matrix, count = here.panel, self.product.right, len(here.panel.offsets)
         if self.panels:
-            copy = self.panels.copy
-            return Right(self.panels.here(), copy.row, copy.places, (panel.lanes,) * count)
+            return self.panels.right
         base = self.base(self.right, matrix, here.batch)
         start = self.code.element(self.element, base, times(self.code, here.column, matrix.across))
         return Right(start, matrix.down, panel.offsets, tuple(panel.used_in(number) for number in range(count)))
@@ -189,14 +190,16 @@ class Writer:
         """What a tile does for the next panel."""
         if not self.panels:
             return nullcontext()
-        return self.panels.beside(self._source(here.batch), here.number, self._within(spot, here.first))
+        code, after = self.code, plus(self.code, here.number, 1)
+        is_last = code.let(f"icmp eq i64 {after}, {here.strip.count}")
+        following = code.let(f"select i1 {is_last}, i64 0, i64 {after}")
+        return self.panels.beside(self._wanted(here.strip, here.batch, following), self._within(spot, here.first))
 
     def _whole(self, here: Here, spot: Spot) -> None:
         """A tile over the whole depth."""
         if not self.plan.dots:
             with self._beside(here, spot) as beside:
-                sums = self._sums(here, spot).over(self.product.depth, beside)
-            self.end(here, spot, sums)
+                self.end(here, spot, self._sums(here, spot).over(self.product.depth, beside))
             return
         left, right, across = self.left_of(here, spot), self.right_of(here), self.product.right.across
         sums = dot_products(

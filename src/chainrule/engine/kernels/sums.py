@@ -83,9 +83,10 @@ class Sums:
         """Steps along the depth in one turn of a loop."""
         return turn_of(self.rows, len(self.right.places))
 
-    def over(self, depth: int, beside: Beside | None = None) -> list[str]:
-        """The sums over so many steps, row by row; `beside.every` has to divide them, and a turn to divide that."""
-        sums = self.zeros
+    def over(self, depth: int, beside: Beside | None = None, before: list[str] | None = None) -> list[str]:
+        """The sums over so many steps, row by row, added to those `before`; `beside.every` has to divide the steps, and
+        a turn to divide that."""
+        sums = self.zeros if before is None else before
         if beside:
             return self._beside(depth // beside.every, sums, beside)
         if depth * len(sums) <= _STRAIGHT or depth < 2 * self.turn:
