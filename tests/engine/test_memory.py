@@ -1,5 +1,6 @@
 """The plan of memory: arrays share places when they are not needed together, and states are written in place."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,27 @@ def test_two_arrays_in_one_place_are_found_out() -> None:
         made.plan.homes[node] = made.plan.homes[nodes[0]]
     with pytest.raises(AssertionError, match="do not overlap"):
         made.plan.verify(made.kernels)
+
+
+def test_arrays_of_another_shape_get_places_of_their_own_while_they_stay_in_the_cache() -> None:
+    """Threads share arrays of one shape out alike, so a place does not go from the cache of one core to another's."""
+
+    def wider_and_wider(x, *weights):
+        for _ in range(3):
+            for weight in weights:
+                x = cr.exp(x @ weight)
+        return x
+
+    for length, shared in ((60, False), (600, True)):
+        widths = [length, 2 * length, 3 * length, 4 * length, length]
+        weights = [np.zeros(shape, "f") for shape in pairwise(widths)]
+        made = program(wider_and_wider, np.zeros((length, length), "f"), *weights)
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for node, home in made.plan.homes.items():
+            if home.slot == ARENA:
+                found.setdefault(home.offset, []).append(node.shape)
+        assert any(len(each) > 1 for each in found.values())
+        assert any(len(set(each)) > 1 for each in found.values()) == shared
 
 
 def test_arrays_begin_at_cache_lines() -> None:

@@ -9,9 +9,11 @@ import chainrule as cr
 from chainrule.engine import reference
 from chainrule.engine.graph import Graph
 from chainrule.engine.op import Op
+from chainrule.engine.program import Program
 from chainrule.engine.simplify import simplify
 from chainrule.engine.split import split
 from chainrule.engine.trace import trace
+from engine.guarded import run_guarded
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +81,31 @@ def test_a_sum_over_rows_is_cut_where_the_sums_are_fewer_than_what_is_read(
     assert parts(graph) == [expected]
     (found,) = reference.run(graph, dict(zip(graph.inputs, arrays, strict=True)))
     np.testing.assert_allclose(found, arrays[0].T @ arrays[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "expected"),
+    [
+        ((256, 64), 0, [(4, 1, 64)]),
+        ((249, 64), 0, [(3, 1, 64)]),
+        ((251, 64), 0, []),  # a prime number of rows
+        ((128, 32), 0, []),  # few bytes
+        ((64, 256), 1, []),  # each row has a sum of its own
+    ],
+)
+def test_a_sum_of_rows_is_cut_into_sums_of_some_rows(
+    shape: tuple[int, int], axis: int, expected: list[tuple[int, ...]]
+) -> None:
+    x = np.random.default_rng(0).standard_normal(shape)
+    graph = split(simplify(trace(lambda x: cr.sum(x, axis=axis), x).graph), set())
+    graph.verify()
+    assert parts(graph) == expected
+    (found,) = reference.run(graph, dict(zip(graph.inputs, [x], strict=True)))
+    np.testing.assert_allclose(found, x.sum(axis), rtol=1e-12, atol=1e-12)
+    compiled = Program(trace(lambda x: cr.sum(x, axis=axis), x))
+    results = [run_guarded(compiled, [x], threads=threads, at_end=True)[0] for threads in (1, 2, 3)]
+    np.testing.assert_allclose(results[0], x.sum(axis), rtol=1e-12, atol=1e-12)
+    assert len({each.tobytes() for each in results}) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -20,6 +20,7 @@ from chainrule.engine.op import Op
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 ARENA = 0
 _WORTH = 2**14  # bytes for which a kernel is moved forward
+_CACHED = 2**18  # bytes of an array that stays in the cache of a core
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,19 +233,36 @@ def _spans(kernels: Sequence[Kernel], kept: Iterable[Node]) -> dict[Node, tuple[
 
 
 def _fill_arena(homes: dict[Node, Home], spans: dict[Node, tuple[int, int]]) -> int:
-    """Give every array without a home one in the arena, the largest first, each at the lowest place that is free."""
-    homeless = [node for node in spans if node not in homes]
-    starts, ends, firsts, lasts = np.zeros((4, len(homeless)), np.int64)  # of those that are placed
-    for number, node in enumerate(sorted(homeless, key=lambda node: (-_bytes(node), spans[node]))):
+    """Give every array without a home one in the arena.
+
+    What stays in the caches shares its place only with arrays that are like it: threads share those out alike, so that
+    each finds the place in the cache of its own core.
+    """
+    alike: dict[tuple[Shape, int] | None, list[Node]] = {}
+    for node in spans:
+        if node not in homes:
+            kind = (node.shape, node.dtype.itemsize) if _bytes(node) <= _CACHED else None
+            alike.setdefault(kind, []).append(node)
+    reached = 0
+    for nodes in alike.values():
+        reached = _fill(nodes, homes, spans, reached)
+    return reached
+
+
+def _fill(nodes: list[Node], homes: dict[Node, Home], spans: dict[Node, tuple[int, int]], begin: int) -> int:
+    """Give each of some arrays a home from `begin` on, the largest first, at the lowest place that is free; gives where
+    the last one ends."""
+    starts, ends, firsts, lasts = np.zeros((4, len(nodes)), np.int64)  # of those that are placed
+    for number, node in enumerate(sorted(nodes, key=lambda node: (-_bytes(node), spans[node]))):
         (first, last), size = spans[node], _bytes(node)
         beside = np.flatnonzero((firsts[:number] <= last) & (lasts[:number] >= first))
         beside = beside[np.argsort(starts[beside])]
-        reached = np.maximum.accumulate(np.append(0, ends[beside]))  # by all that begin before a gap
+        reached = np.maximum.accumulate(np.append(begin, ends[beside]))  # by all that begin before a gap
         fits = np.flatnonzero(reached[:-1] + size <= starts[beside])
         offset = int(reached[fits[0] if len(fits) else -1])
         homes[node] = Home(ARENA, offset)
         starts[number], ends[number], firsts[number], lasts[number] = offset, offset + size, first, last
-    return int(ends.max(initial=0))
+    return int(ends.max(initial=begin))
 
 
 def _bytes(node: Node) -> int:

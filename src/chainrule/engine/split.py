@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from chainrule.engine.fuse import VIEWS
 from chainrule.engine.graph import Graph, Node, infer
 from chainrule.engine.op import Op
@@ -32,6 +34,8 @@ def split(graph: Graph, changed: Collection[Node]) -> Graph:
                 fresh = _in_parts(fresh, parts)
             elif _is_of_rows(node) and (parts := _parts_of_rows(node)) > 1:
                 fresh = _rows_in_parts(fresh, parts)
+        elif node.op is Op.SUM and (parts := _parts_of_sum(node)) > 1:
+            fresh = _sum_in_parts(fresh, parts)
         replaced[node] = fresh
     return Graph.of([replaced[node] for node in graph.outputs], graph.inputs)
 
@@ -61,6 +65,15 @@ def _parts_of_rows(product: Node) -> int:
     if read * product.dtype.itemsize < _NEAR:
         return 1
     return _most(depth, lambda n: n * _LEAST <= depth and 2 * n * product.size <= read)
+
+
+def _parts_of_sum(total: Node) -> int:
+    """How many parts are worth it for a sum over the rows of a matrix, such as the gradient of a bias."""
+    source = total.inputs[0]
+    is_of_rows = len(source.shape) == 2 and total.attributes["axes"] == (0,) and source.dtype.kind == "f"
+    if not is_of_rows or source.op in VIEWS or source.size * source.dtype.itemsize < _NEAR:
+        return 1
+    return _most(source.shape[0], lambda n: n * _LEAST <= source.shape[0])
 
 
 def _most(depth: int, fits: Callable[[int], bool]) -> int:
@@ -95,11 +108,21 @@ def _rows_in_parts(product: Node, parts: int) -> Node:
     return _sum(product, _made(product, Op.MATMUL, first, second))
 
 
+def _sum_in_parts(total: Node, parts: int) -> Node:
+    """The sum over rows as a sum of sums over parts of them: products, because threads share those out by parts."""
+    source = total.inputs[0]
+    depth = source.shape[0] // parts
+    ones = np.broadcast_to(np.ones((), source.dtype), (1, depth))
+    left = replace(source, op=Op.CONSTANT, inputs=(), attributes={}, value=ones, shape=ones.shape, owner=None)
+    right = _made(total, Op.RESHAPE, source, shape=(parts, depth, source.shape[1]))
+    return _sum(total, _made(total, Op.MATMUL, left, right))
+
+
 def _sum(product: Node, parts: Node) -> Node:
     """The sum along the first axis, added up in order, which can become part of what is computed from it."""
     total = None
     for part in range(parts.shape[0]):
-        starts, stops = (part, *[0] * len(product.shape)), (part + 1, *product.shape)
+        starts, stops = (part, *[0] * (len(parts.shape) - 1)), (part + 1, *parts.shape[1:])
         one = _made(product, Op.SLICE, parts, starts=starts, stops=stops, steps=(1,) * len(parts.shape))
         one = _made(product, Op.RESHAPE, one, shape=product.shape)
         total = one if total is None else _made(product, Op.ADD, total, one)

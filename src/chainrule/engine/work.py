@@ -5,8 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from chainrule.engine.graph import Shape
-from chainrule.engine.kernel import Apply, Contraction, Expression, Gather, Kernel, Loop, Reduction, Sorting, Words
+from chainrule.engine.graph import Node, Shape
+from chainrule.engine.kernel import (
+    Apply,
+    Contraction,
+    Expression,
+    Gather,
+    Kernel,
+    Loop,
+    Reduction,
+    Sorting,
+    Words,
+    accesses,
+    nodes_made,
+)
 from chainrule.engine.kernel import parts as parts_of
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
@@ -14,6 +26,7 @@ from chainrule.engine.target import Target
 _SMALL = 8000  # cycles of a kernel below which a second thread costs more than it saves: the threads meet twice
 _WORTH = 30000  # cycles that the kernels which are shared must have on average: threads send each other what they read
 
+_FETCHED = 0.1  # cycles for a byte of which each thread has made a part: half of the lines come from another core
 _STREAM = 24  # bytes that come from the second cache in a cycle
 
 _CYCLES = dict.fromkeys([Op.DIV, Op.SQRT], 8) | dict.fromkeys([Op.FLOOR_DIVIDE, Op.REMAINDER], 20)
@@ -24,11 +37,35 @@ _CYCLES |= dict.fromkeys([Op.POW, Op.TAN, Op.ATAN2, Op.NEXTAFTER, Op.ASIN, Op.AC
 def done_alone(kernels: Sequence[Kernel], target: Target) -> list[bool]:
     """For each kernel of a step whether one thread does it best: it is little work, or goes from element to element.
 
-    It does all of them where what is left to share is in so small pieces that threads would mostly wait.
+    It does all of them where what is left to share is in so small pieces that threads would mostly wait. Where each of
+    them would read the rows that it has made, one alone has to fetch the others', which is work as well.
     """
-    work = [cycles(kernel, target) if isinstance(kernel, Loop | Reduction | Contraction) else 0.0 for kernel in kernels]
+    can_share = [isinstance(kernel, Loop | Reduction | Contraction) for kernel in kernels]
+    work = [cycles(kernel, target) if can else 0.0 for kernel, can in zip(kernels, can_share, strict=True)]
     shared = [each for each in work if each >= _SMALL]
-    return [each < _SMALL or sum(shared) < _WORTH * len(shared) for each in work]
+    if sum(shared) < _WORTH * len(shared) or not shared:
+        return [True] * len(work)
+    spread: set[Node] = set()  # what several threads have made
+    found = []
+    for kernel, each, can in zip(kernels, work, can_share, strict=True):
+        own = _read_in_parts(kernel) & spread
+        fetched = _FETCHED * sum(array.size * array.dtype.itemsize for array in own)
+        found.append(not can or each + fetched < _SMALL)
+        if not found[-1]:
+            spread |= {*nodes_made(kernel)}
+    return found
+
+
+def _read_in_parts(kernel: Kernel) -> set[Node]:
+    """The arrays of which each thread reads some rows, when threads share a kernel."""
+    whole = kernel.right if isinstance(kernel, Contraction) and len(kernel.node.shape) == 2 else None
+    found = set()
+    for access in accesses(kernel):
+        array = access.array
+        row = array.size // array.shape[0] if array.size and array.shape else 0
+        if access is not whole and access.strides and row and access.strides[0] and access.strides[0] % row == 0:
+            found.add(array)
+    return found
 
 
 def cycles(kernel: Kernel, target: Target) -> float:
