@@ -1,5 +1,9 @@
 """The plan of memory: arrays share places when they are not needed together, and states are written in place."""
 
+import mmap
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from chainrule.engine import budget
 from chainrule.engine.budget import Memory, _free_in_groups, require_room
 from chainrule.engine.memory import ALIGNMENT, ARENA
 from chainrule.engine.program import Program
+from chainrule.engine.state import aligned
 from chainrule.engine.trace import trace
 from engine.guarded import run_guarded
 
@@ -223,3 +228,29 @@ def test_a_state_that_needs_a_copy_does_not_cost_the_others_theirs() -> None:
 
     made = program(step, rng.standard_normal((8, 50)).astype("f"))
     assert [node.shape for node, _ in made.plan.copies] == [(30, 30)]
+
+
+@pytest.mark.parametrize("size", [2**21 - 8, 2**21, 5 * 2**20 + 24])
+def test_an_array_in_large_pages_is_an_array_like_any_other(size: int) -> None:
+    value = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    copy = aligned(value)
+    np.testing.assert_array_equal(copy, value)
+    assert copy.flags.c_contiguous
+    assert copy.flags.writeable
+    assert copy.ctypes.data % (2**21 if size >= 2**21 and hasattr(mmap, "MADV_HUGEPAGE") else 64) == 0
+    other = aligned(value)
+    other[:] = 0
+    np.testing.assert_array_equal(copy, value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_an_array_in_large_pages_belongs_to_its_process() -> None:
+    """In pages that processes share, a child that trains on would change its parent's network."""
+    code = (
+        "import os, numpy as np\nfrom chainrule.engine.state import aligned\n"
+        "array = aligned(np.ones(2**20))\nchild = os.fork()\n"
+        "if not child:\n    array[:] = 2\n    os._exit(0)\n"
+        "os.waitpid(child, 0)\nprint(array.min(), array.max())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1.0", "1.0"]

@@ -6,6 +6,8 @@ afterwards gets this very array, which from then on nobody writes to: the progra
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +20,9 @@ from chainrule.engine.graph import Node
 from chainrule.engine.tensor import Array, Tensor, asarray, leaf
 from chainrule.errors import DTypeError, ShapeError
 
+_PAGE = 2**21  # bytes of a large page, as most processors have it
 _LINE = 64  # bytes of a cache line
+_PAGE = 2**21  # bytes of a large page
 
 
 class State(Tensor):
@@ -107,12 +111,24 @@ class State(Tensor):
 
 
 def aligned(value: Array) -> Array:
-    """A writeable copy without gaps that begins at a cache line."""
-    room = np.empty(value.nbytes + _LINE, np.uint8)
-    start = -room.ctypes.data % _LINE
+    """A writeable copy without gaps that begins at a cache line; where it is large at a large page, and in such."""
+    begin = _PAGE if value.nbytes >= _PAGE and hasattr(mmap, "MADV_HUGEPAGE") else _LINE
+    room = _pages(value.nbytes) if begin == _PAGE else np.empty(value.nbytes + begin, np.uint8)
+    start = -room.ctypes.data % begin
     copy = room[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
     copy[...] = value
     return copy
+
+
+def _pages(size: int) -> Array:
+    """Memory for so many bytes from the first large page on. A core keeps the places of few pages at hand; to look up
+    the others takes long, above all in a virtual machine."""
+    room = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    found: Array = np.frombuffer(room, np.uint8)
+    with suppress(OSError):  # where the system has none, small pages do
+        # What is left at the end stays in small pages: a large one would take all of its bytes.
+        room.madvise(mmap.MADV_HUGEPAGE, -found.ctypes.data % _PAGE, size // _PAGE * _PAGE)
+    return found
 
 
 class Parameter(State):
