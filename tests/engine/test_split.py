@@ -90,6 +90,7 @@ def test_a_sum_over_rows_is_cut_where_the_sums_are_fewer_than_what_is_read(
         ((249, 64), 0, [(3, 1, 64)]),
         ((251, 64), 0, []),  # a prime number of rows
         ((128, 32), 0, []),  # few bytes
+        ((256, 65), 0, []),  # long rows, that are read in pieces
         ((64, 256), 1, []),  # each row has a sum of its own
     ],
 )

@@ -20,6 +20,7 @@ from chainrule.engine.op import Op
 
 _PARTS = 4  # into which a depth is cut
 _LEAST = 64  # rows of a weight in a part
+_SHORT = 512  # bytes of a row, whose sums stay in registers all at once
 _NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
 
 
@@ -72,6 +73,8 @@ def _parts_of_sum(total: Node) -> int:
     source = total.inputs[0]
     is_of_rows = len(source.shape) == 2 and total.attributes["axes"] == (0,) and source.dtype.kind == "f"
     if not is_of_rows or source.op in VIEWS or source.size * source.dtype.itemsize < _NEAR:
+        return 1
+    if source.shape[1] * source.dtype.itemsize > _SHORT:
         return 1
     return _most(source.shape[0], lambda n: n * _LEAST <= source.shape[0])
 

@@ -15,6 +15,7 @@ from chainrule.engine.target import Target
 _ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
 _FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
 _LONG_SHARE = 0.1  # of the first cache: a panel that is no longer is read where it lies
+_WHOLE_SHARE = 0.75  # likewise: a right operand that is no longer as a whole
 _FEW_PANELS = 8  # rows of the left operand that fewer panels use are read where they lie
 _GROUPS = 4  # of the rows of a product that is larger than its right operand
 _GROUP_ROWS = 120  # rows of the left operand that are copied together at least
@@ -213,10 +214,13 @@ def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
     apart lines."""
     if product.right.across != 1:
         return product.depth > 0 and strip.panel.width > 1
-    panel_bytes = product.depth * strip.panel.width * product.dtype.itemsize
+    panel_bytes, whole = (
+        product.depth * width * product.dtype.itemsize for width in (strip.panel.width, product.columns)
+    )
     beside = product.right.down == strip.panel.width
     few = max(_FEW_TILES, strip.heights.rows)  # a tall tile hides where its lines come from
-    return not beside and strip.heights.tiles >= few and panel_bytes >= _LONG_SHARE * target.first_cache
+    is_long = panel_bytes >= _LONG_SHARE * target.first_cache and whole > _WHOLE_SHARE * target.first_cache
+    return not beside and strip.heights.tiles >= few and is_long
 
 
 def _group(product: Product, strip: Strip, target: Target, pack_left: bool) -> int:
