@@ -83,3 +83,19 @@ def test_a_loop_and_single_steps_leave_the_same_bits() -> None:
                 program(x[:1])
         found.append(np.asarray(mean).tobytes())
     assert found[0] == found[1] == bytes(200)
+
+
+@DTYPES
+def test_functions_of_the_c_library_see_them_and_signs_do_not(dtype: str) -> None:
+    """The library divides by what it has found not to be zero."""
+    count, tiny = fading(dtype), np.full(20, TINY[dtype] / 4, dtype)
+
+    @cr.compile
+    def step(y, x):
+        count.assign(count + 1)
+        return cr.atan2(y, x)
+
+    np.testing.assert_allclose(np.asarray(step(tiny, tiny)), np.pi / 4, rtol=1e-6)
+    signs = trace(lambda x: (count.assign(count + 1), cr.sign(x))[1], np.concatenate([tiny, -tiny]))
+    found, _ = run_guarded(Program(signs), [np.concatenate([tiny, -tiny])], threads=1, at_end=True)
+    assert not found.any()

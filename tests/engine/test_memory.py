@@ -71,6 +71,19 @@ def test_arrays_of_another_shape_get_places_of_their_own_while_they_stay_in_the_
         assert any(len(set(each)) > 1 for each in found.values()) == shared
 
 
+def test_many_shapes_share_one_room() -> None:
+    """A place for each would grow with the square of the steps."""
+
+    def over_prefixes(x):
+        h = x[0]
+        for step in range(1, len(x)):
+            h = cr.tanh(cr.cumulative_sum(cr.tanh(x[:step] * h), axis=0)[step - 1] / step + x[step])
+        return h
+
+    made = program(over_prefixes, np.ones((300, 64), "f"))
+    assert made.memory.arena < 2**18  # a few of the longest, of 75 KiB
+
+
 def test_arrays_begin_at_cache_lines() -> None:
     made = program(lambda x: deep(x[:63, :63]), X)
     assert all(home.offset % ALIGNMENT == 0 for home in made.plan.homes.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -257,6 +258,33 @@ def test_a_state_given_as_an_argument_of_the_same_call_is_read_as_it_was() -> No
     weight, double = scaled()
     assert double(np.asarray(weight)).tolist() == [2.0] * 3
     assert double(weight + 0).tolist() == [8.0] * 3
+
+
+def test_a_copy_of_a_state_goes_its_own_way() -> None:
+    parameter = cr.Parameter(np.ones(3, "f"), name="w", trainable=False)
+
+    @cr.compile
+    def step():
+        parameter.assign(parameter + 1)
+        return cr.sum(parameter)
+
+    step()
+    twin = copy.copy(parameter)
+    step()
+    assert np.asarray(twin).tolist() == [2, 2, 2]
+    assert np.asarray(parameter).tolist() == [3, 3, 3]
+    assert (type(twin), twin.name, twin.trainable) == (cr.Parameter, "w", False)
+
+
+@pytest.mark.parametrize("steps", [200, 800])
+def test_a_long_chain_of_numbers_is_one_kernel_and_compiles(steps: int) -> None:
+    """As deep as Python would not call functions."""
+    rows = np.linspace(0, 1, steps)
+    found = cr.compile(lambda x: cr.scan(lambda h, row: (h * 0.9 + row, h), cr.asarray(0.0, dtype=cr.float64), x)[0])
+    expected = 0.0
+    for row in rows:
+        expected = expected * 0.9 + row
+    assert found(rows).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_parameter_shared_by_two_layers_is_one() -> None:

@@ -91,22 +91,32 @@ def test_a_sum_over_rows_is_cut_where_the_sums_are_fewer_than_what_is_read(
         ((251, 64), 0, []),  # a prime number of rows
         ((128, 32), 0, []),  # few bytes
         ((256, 65), 0, []),  # long rows, that are read in pieces
+        ((2000, 64), 0, []),  # many rows, of which each adds a rounding
         ((64, 256), 1, []),  # each row has a sum of its own
     ],
 )
-def test_a_sum_of_rows_is_cut_into_sums_of_some_rows(
+def test_a_sum_of_rows_that_are_multiplied_too_is_cut_into_sums_of_some_rows(
     shape: tuple[int, int], axis: int, expected: list[tuple[int, ...]]
 ) -> None:
-    x = np.random.default_rng(0).standard_normal(shape)
-    graph = split(simplify(trace(lambda x: cr.sum(x, axis=axis), x).graph), set())
+    """As the gradients of a bias and of an input are made of one array."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(shape), rng.standard_normal((shape[1], 3))
+    traced = trace(lambda x, w: (cr.sum(x, axis=axis), x @ w), x, w)
+    graph = split(simplify(traced.graph), set())
     graph.verify()
-    assert parts(graph) == expected
-    (found,) = reference.run(graph, dict(zip(graph.inputs, [x], strict=True)))
+    assert parts(graph) == [*expected, (shape[0], 3)]
+    found, _ = reference.run(graph, dict(zip(graph.inputs, [x, w], strict=True)))
     np.testing.assert_allclose(found, x.sum(axis), rtol=1e-12, atol=1e-12)
-    compiled = Program(trace(lambda x: cr.sum(x, axis=axis), x))
-    results = [run_guarded(compiled, [x], threads=threads, at_end=True)[0] for threads in (1, 2, 3)]
+    results = [run_guarded(Program(traced), [x, w], threads=threads, at_end=True)[0] for threads in (1, 2, 3)]
     np.testing.assert_allclose(results[0], x.sum(axis), rtol=1e-12, atol=1e-12)
     assert len({each.tobytes() for each in results}) == 1
+
+
+def test_a_sum_of_what_need_not_be_stored_is_left_whole() -> None:
+    x = np.ones((1000, 64))
+    graph = split(simplify(trace(lambda x: cr.sum(x * 2 + 1, axis=0), x).graph), set())
+    assert parts(graph) == []
+    assert Program(trace(lambda x: cr.sum(x * 2 + 1, axis=0), x)).plan.arena == 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

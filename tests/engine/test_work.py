@@ -5,12 +5,13 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine.program import Program
+from chainrule.engine.target import named
 from chainrule.engine.trace import trace
 
 
 def alone(f, *arrays: np.ndarray) -> list[bool]:
     """For each kernel whether one thread does it."""
-    return [call.alone for call in Program(trace(f, *arrays)).module.calls]
+    return [call.alone for call in Program(trace(f, *arrays), named("avx512")).module.calls]
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(512, False), (64, True)])

@@ -221,6 +221,16 @@ class Code:
         yield
         self.label(f"after{number}")
 
+    @property
+    def calls_library(self) -> bool:
+        """Whether it calls a function of the C library."""
+        return any(text.startswith("declare") and "@llvm." not in text for text in self.declarations)
+
+    def enclose(self, first: str, last: str) -> None:
+        """A statement before all others, and one after them."""
+        self._slots.insert(0, f"  {first}")
+        self.do(last)
+
     def text(self) -> str:
         """The whole function."""
         return "\n".join([self._head, "entry:", *self._slots, *self._lines, "  ret void", "}"])

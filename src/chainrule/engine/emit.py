@@ -142,6 +142,8 @@ class Module:
         bodies = []
         for _, call, _ in self._functions.values():
             for code in _functions(call, _names(call.kernel, self.plan)[0], self.target):
+                if self.flushes and code.calls_library:
+                    code.enclose("%exact = call i32 @exact()", "call void @restore(i32 %exact)")
                 declared |= code.declarations
                 bodies.append(code.text())
         steps = _step(self)

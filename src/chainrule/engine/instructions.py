@@ -111,7 +111,8 @@ def sign(code: Code, kind: Kind, x: str) -> str:
         return select(code, kind, above, one, select(code, kind, below, minus, zero))
     above = code.let(f"fcmp ogt {kind.type} {x}, {zero}")
     below = code.let(f"fcmp olt {kind.type} {x}, {zero}")
-    return select(code, kind, above, one, select(code, kind, below, minus, x))
+    neither = code.let(f"fmul {kind.type} {x}, {zero}")  # not x itself, which may be one that only counts as zero
+    return select(code, kind, above, one, select(code, kind, below, minus, neither))
 
 
 def inverted(code: Code, kind: Kind, x: str) -> str:

@@ -225,6 +225,28 @@ def parts(*expressions: Expression) -> Iterator[Expression]:
                 stack.extend((expression.key, expression.counter))
 
 
+def inside_out(expression: Expression) -> Iterator[Expression]:
+    """An expression and all that it is made of, each once and after what it is made of itself."""
+    done: set[int] = set()
+    stack = [(expression, False)]
+    while stack:
+        part, is_open = stack.pop()
+        if id(part) in done:
+            continue
+        if is_open:
+            done.add(id(part))
+            yield part
+            continue
+        stack.append((part, True))
+        match part:
+            case Gather():
+                stack.append((part.index, False))
+            case Apply():
+                stack.extend([(source, False) for source in part.inputs])
+            case Words():
+                stack.extend([(part.key, False), (part.counter, False)])
+
+
 def expressions(kernel: Kernel) -> Iterator[Expression]:
     """Every expression in a kernel, each once."""
     match kernel:

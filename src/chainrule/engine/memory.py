@@ -21,6 +21,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 ARENA = 0
 _WORTH = 2**14  # bytes for which a kernel is moved forward
 _CACHED = 2**18  # bytes of an array that stays in the cache of a core
+_SPARE = 2**20  # bytes that places of their own may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,17 +237,21 @@ def _fill_arena(homes: dict[Node, Home], spans: dict[Node, tuple[int, int]]) -> 
     """Give every array without a home one in the arena.
 
     What stays in the caches shares its place only with arrays that are like it: threads share those out alike, so that
-    each finds the place in the cache of its own core.
+    each finds the place in the cache of its own core. Where that takes much room, all share with all.
     """
+    homeless = [node for node in spans if node not in homes]
     alike: dict[tuple[Shape, int] | None, list[Node]] = {}
-    for node in spans:
-        if node not in homes:
-            kind = (node.shape, node.dtype.itemsize) if _bytes(node) <= _CACHED else None
-            alike.setdefault(kind, []).append(node)
+    for node in homeless:
+        kind = (node.shape, node.dtype.itemsize) if _bytes(node) <= _CACHED else None
+        alike.setdefault(kind, []).append(node)
+    apart: dict[Node, Home] = {}
     reached = 0
     for nodes in alike.values():
-        reached = _fill(nodes, homes, spans, reached)
-    return reached
+        reached = _fill(nodes, apart, spans, reached)
+    together: dict[Node, Home] = {}
+    least = _fill(homeless, together, spans, 0)
+    homes |= apart if reached <= least + _SPARE else together
+    return reached if reached <= least + _SPARE else least
 
 
 def _fill(nodes: list[Node], homes: dict[Node, Home], spans: dict[Node, tuple[int, int]], begin: int) -> int:

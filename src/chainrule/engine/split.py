@@ -21,12 +21,14 @@ from chainrule.engine.op import Op
 _PARTS = 4  # into which a depth is cut
 _LEAST = 64  # rows of a weight in a part
 _SHORT = 512  # bytes of a row, whose sums stay in registers all at once
+_ROWS = 1024  # that are added up one after the other: of more, sums of a few have fewer roundings
 _NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
 
 
 def split(graph: Graph, changed: Collection[Node]) -> Graph:
     """The graph with deep products by what is `changed`, which are inputs, cut into parts."""
     replaced: dict[Node, Node] = {}
+    multiplied = {_seen_through(source) for node in graph.nodes if node.op is Op.MATMUL for source in node.inputs}
     for node in graph.nodes:
         inputs = tuple([replaced[source] for source in node.inputs])
         fresh = node if inputs == node.inputs else replace(node, inputs=inputs)
@@ -35,7 +37,7 @@ def split(graph: Graph, changed: Collection[Node]) -> Graph:
                 fresh = _in_parts(fresh, parts)
             elif _is_of_rows(node) and (parts := _parts_of_rows(node)) > 1:
                 fresh = _rows_in_parts(fresh, parts)
-        elif node.op is Op.SUM and (parts := _parts_of_sum(node)) > 1:
+        elif node.op is Op.SUM and node.inputs[0] in multiplied and (parts := _parts_of_sum(node)) > 1:
             fresh = _sum_in_parts(fresh, parts)
         replaced[node] = fresh
     return Graph.of([replaced[node] for node in graph.outputs], graph.inputs)
@@ -68,13 +70,20 @@ def _parts_of_rows(product: Node) -> int:
     return _most(depth, lambda n: n * _LEAST <= depth and 2 * n * product.size <= read)
 
 
+def _seen_through(node: Node) -> Node:
+    """What a view is of: it has an array where it is multiplied."""
+    while node.op in VIEWS:
+        node = node.inputs[0]
+    return node
+
+
 def _parts_of_sum(total: Node) -> int:
     """How many parts are worth it for a sum over the rows of a matrix, such as the gradient of a bias."""
     source = total.inputs[0]
     is_of_rows = len(source.shape) == 2 and total.attributes["axes"] == (0,) and source.dtype.kind == "f"
     if not is_of_rows or source.op in VIEWS or source.size * source.dtype.itemsize < _NEAR:
         return 1
-    if source.shape[1] * source.dtype.itemsize > _SHORT:
+    if source.shape[1] * source.dtype.itemsize > _SHORT or source.shape[0] > _ROWS:
         return 1
     return _most(source.shape[0], lambda n: n * _LEAST <= source.shape[0])
 

@@ -20,7 +20,6 @@ from chainrule.engine.graph import Node
 from chainrule.engine.tensor import Array, Tensor, asarray, leaf
 from chainrule.errors import DTypeError, ShapeError
 
-_PAGE = 2**21  # bytes of a large page, as most processors have it
 _LINE = 64  # bytes of a cache line
 _PAGE = 2**21  # bytes of a large page
 
@@ -73,6 +72,15 @@ class State(Tensor):
             context.places.changed()
         return self._lent
 
+    def __copy__(self) -> State:
+        """Another state of the same value, which goes its own way."""
+        made = type(self).__new__(type(self))
+        for slot in (slot for kind in type(self).__mro__ for slot in getattr(kind, "__slots__", ())):
+            if hasattr(self, slot) and not slot.startswith("__"):
+                setattr(made, slot, getattr(self, slot))
+        made._node, made._lent = made._leaf(np.array(self.look())), None
+        return made
+
     @property
     def is_lent(self) -> bool:
         """Whether a program may write to its array: to lend it takes no copy then."""
@@ -123,7 +131,10 @@ def aligned(value: Array) -> Array:
 def _pages(size: int) -> Array:
     """Memory for so many bytes from the first large page on. A core keeps the places of few pages at hand; to look up
     the others takes long, above all in a virtual machine."""
-    room = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        room = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"{size} bytes are not to be had: {error}.") from error
     found: Array = np.frombuffer(room, np.uint8)
     with suppress(OSError):  # where the system has none, small pages do
         # What is left at the end stays in small pages: a large one would take all of its bytes.

@@ -13,7 +13,7 @@ from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import int32, int64
 from chainrule.engine.graph import Node, Shape
 from chainrule.engine.instructions import instruction
-from chainrule.engine.kernel import Access, Apply, Expression, Gather, Load, Number, Words, parts
+from chainrule.engine.kernel import Access, Apply, Expression, Gather, Load, Number, Words, inside_out, parts
 from chainrule.engine.kernels.philox import random_words
 from chainrule.engine.kernels.vector import Vector, read, read_apart, spread, write, write_apart
 from chainrule.engine.philox import WORDS
@@ -220,6 +220,9 @@ def write_fixed(code: Code, expressions: Iterable[Expression], arrays: Arrays) -
         reads = [part for part in needed if isinstance(part, Load)]
         is_fixed = len(reads) + sum(isinstance(part, Apply | Number) for part in needed) == len(needed)
         if is_fixed and reads and all(not any(r.access.strides) and r.access.array in arrays for r in reads):
+            *inside, _ = inside_out(expression)
+            for part in inside:  # one by one, because a chain of them may be long
+                body.value(part)
             code.known[id(expression)] = body.value(expression)
 
 

@@ -339,8 +339,9 @@ class Scratch:
             across, finished = blocks.panels * stride + gap, blocks.band * most
         if blocks:
             left = blocks.tiles * most * blocks.depth
-            copied = max(strip.count for strip in plan.strips) if blocks.wide else blocks.panels
-            copied = 2 if blocks.pieces else copied
+            copied = 2 if blocks.pieces else blocks.panels
+            if blocks.wide:
+                copied = max(strip.count for strip in plan.strips)
             right = copied * (blocks.depth * stride + gap)
             sums = blocks.panels * blocks.band * most * stride if blocks.depth < product.depth else 0
         ends = [0]
