@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import inf
 
 _TRIES = 4  # runs of each kind, in turns, before the first decision: the quickest of them counts
+_TRIAL = 3  # runs of a later trial, of which the quickest counts: in the first a worker wakes up, and its cache is cold
+_LOST = 8.0  # times as long as the better kind, from which one run is trial enough
 _AGAIN = 16  # runs after which the other kind is tried again, at the soonest
 _SHARE = 0.02  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
 _WEIGHT = 0.3  # of a new figure against those before
@@ -34,6 +36,7 @@ class Pace:
     def __init__(self) -> None:
         self._seconds: dict[bool, float] = {}
         self._tries = {False: 0, True: 0}
+        self._trial: list[float] = []  # the runs of the trial that is under way
         self._since = 0  # runs since the other kind was tried
         self._wait: float = _AGAIN  # runs until it is tried again
         self._best = self.alone = self.is_trial = False
@@ -46,10 +49,15 @@ class Pace:
         self._tries[alone] += 1
         if is_first:  # the first runs meet cold caches and sleeping workers
             self._seconds[alone] = min(before, seconds)
+        elif not is_trial:
+            self._seconds[alone] = before + _WEIGHT * (seconds - before)
         else:
-            if is_trial:
-                self._wait = max(_AGAIN, (seconds / max(1e-9, self._seconds[self._best]) - 1) / _SHARE)
-            self._seconds[alone] = seconds if is_trial else before + _WEIGHT * (seconds - before)
+            self._trial.append(seconds)
+            best = max(1e-9, self._seconds[self._best])
+            if len(self._trial) < _TRIAL and seconds < _LOST * best:
+                return
+            self._wait = max(_AGAIN, (sum(self._trial) / best - len(self._trial)) / _SHARE)
+            self._seconds[alone], self._trial = min(self._trial), []
         self._since = 0 if is_first or is_trial else self._since + 1
         self._decide()
 
