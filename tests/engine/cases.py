@@ -187,6 +187,7 @@ CASES = [
     Case("sum of a scalar", lambda x: cr.sum(x) ** 2, lambda torch, x: torch.sum(x) ** 2, shapes=((),)),
     Case("mean of one", lambda x: cr.mean(x, axis=1) ** 2, lambda torch, x: torch.mean(x, 1) ** 2, shapes=((3, 1, 2),)),
     Case("prod of one", lambda x: cr.prod(x, axis=0) ** 2, lambda torch, x: torch.prod(x, 0) ** 2, shapes=((1, 3),)),
+    Case("prod of many", lambda x: cr.prod(x, axis=1), lambda torch, x: torch.prod(x, 1), shapes=((2, 21),)),
     Case("prod of two axes", lambda x: cr.prod(x, axis=(0, 2)), None, shapes=((2, 3, 2),)),
     Case("max of one", lambda x: cr.max(x, axis=1) ** 2, lambda torch, x: torch.amax(x, 1) ** 2, shapes=((3, 1),)),
     Case("max of all", lambda x: cr.max(x) ** 2, lambda torch, x: torch.amax(x, (0, 1)) ** 2),
