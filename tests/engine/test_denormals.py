@@ -5,6 +5,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine import target
+from chainrule.engine.native import assembly
 from chainrule.engine.program import Program
 from chainrule.engine.target import Target
 from chainrule.engine.trace import trace
@@ -99,3 +100,12 @@ def test_functions_of_the_c_library_see_them_and_signs_do_not(dtype: str) -> Non
     signs = trace(lambda x: (count.assign(count + 1), cr.sign(x))[1], np.concatenate([tiny, -tiny]))
     found, _ = run_guarded(Program(signs), [np.concatenate([tiny, -tiny])], threads=1, at_end=True)
     assert not found.any()
+
+
+@pytest.mark.parametrize(("name", "instruction"), [("neon", "fpcr"), ("avx512", "ldmxcsr"), ("sse2", "ldmxcsr")])
+def test_every_kind_of_processor_is_told(name: str, instruction: str) -> None:
+    mean, kind = fading("float32"), target.named(name)
+    traced = trace(lambda x: (mean.assign(mean * 0.5), x * 2)[1], np.zeros(20, np.float32))
+    assert instruction in assembly(Program(traced, kind).module.text, kind).lower()
+    kept = trace(lambda x: x * 2, np.zeros(20, np.float32))
+    assert instruction not in assembly(Program(kept, kind).module.text, kind).lower()

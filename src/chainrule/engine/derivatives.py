@@ -9,20 +9,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from chainrule.engine.dtypes import bool_
 from chainrule.engine.functions import (
     arange,
     cos,
     cosh,
+    cumulative_prod,
     equal,
     exp,
-    expand_dims,
-    eye,
     flip,
     log,
     matrix_transpose,
     permute_dims,
-    prod,
     reshape,
     sign,
     sin,
@@ -34,8 +31,6 @@ from chainrule.engine.functions import sum as sum_over
 from chainrule.engine.functions.shapes import broadcast_to, cut_axis
 from chainrule.engine.op import Op
 from chainrule.engine.tensor import Tensor, apply, cast
-
-_FEW = 16  # factors of a product, of which each others' product is formed by itself
 
 Rule = Callable[..., Tensor | None]
 Axes = tuple[int, ...]
@@ -65,29 +60,15 @@ def others(x: Tensor, axes: Axes) -> Tensor:
     lengths = [x.shape[axis] for axis in rest]
     count = math.prod(x.shape[axis] for axis in axes)
     rows = reshape(moved, (*lengths, count))
-    if count <= _FEW:
-        products = prod(where(eye(count, dtype=bool_), 1, expand_dims(rows, axis=-2)), axis=-1)
-    else:
-        products = _of_those_before(rows) * flip(_of_those_before(flip(rows, axis=-1)), axis=-1)
+    before, after = (_of_those_before(each) for each in (rows, flip(rows, axis=-1)))
+    products = before * flip(after, axis=-1)
     back = [[*rest, *axes].index(axis) for axis in range(x.ndim)]
     return permute_dims(reshape(products, moved.shape), back)
 
 
 def _of_those_before(rows: Tensor) -> Tensor:
-    """For each element the product of those before it in its row: of one, then two, four, ... more of them."""
-    found = _moved_on(rows, 1)
-    step = 1
-    while step < rows.shape[-1]:
-        found = found * _moved_on(found, step)
-        step *= 2
-    return found
-
-
-def _moved_on(rows: Tensor, step: int) -> Tensor:
-    """The elements of each row so many places further on, after ones."""
-    kept = cut_axis(rows, rows.ndim - 1, 0, rows.shape[-1] - step)
-    none = (0,) * rows.ndim
-    return apply(Op.PAD, kept, low=(*none[:-1], step), high=none, interior=none, value=1)
+    """For each element the product of those before it in its row."""
+    return cut_axis(cumulative_prod(rows, axis=-1, include_initial=True), rows.ndim - 1, 0, rows.shape[-1])
 
 
 def unslice(g: Tensor, x: Tensor, starts: Axes, steps: Axes) -> Tensor:

@@ -43,11 +43,8 @@ from chainrule.engine.team import waiting
 
 Signature = tuple[Shape, DType]
 _LONG = 1024  # bytes of a row of which each thread gathers a part
-_SOON, _BEGINNING, _LINE = (
-    2,
-    768,
-    64,
-)  # rows ahead of which the first bytes are asked for, line by line: the rest follows
+_SOON = 2  # rows ahead of which the first bytes are asked for, line by line: the rest follows
+_BEGINNING, _LINE = 768, 64  # those bytes, and the bytes of a line
 
 
 def loop_text(

@@ -250,8 +250,9 @@ def _fill_arena(homes: dict[Node, Home], spans: dict[Node, tuple[int, int]]) -> 
         reached = _fill(nodes, apart, spans, reached)
     together: dict[Node, Home] = {}
     least = _fill(homeless, together, spans, 0)
-    homes |= apart if reached <= least + _SPARE else together
-    return reached if reached <= least + _SPARE else least
+    found, size = (apart, reached) if reached <= least + _SPARE else (together, least)
+    homes |= found
+    return size
 
 
 def _fill(nodes: list[Node], homes: dict[Node, Home], spans: dict[Node, tuple[int, int]], begin: int) -> int:

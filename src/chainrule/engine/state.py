@@ -6,6 +6,7 @@ afterwards gets this very array, which from then on nobody writes to: the progra
 
 from __future__ import annotations
 
+import copy
 import mmap
 from contextlib import suppress
 from dataclasses import replace
@@ -74,12 +75,7 @@ class State(Tensor):
 
     def __copy__(self) -> State:
         """Another state of the same value, which goes its own way."""
-        made = type(self).__new__(type(self))
-        for slot in (slot for kind in type(self).__mro__ for slot in getattr(kind, "__slots__", ())):
-            if hasattr(self, slot) and not slot.startswith("__"):
-                setattr(made, slot, getattr(self, slot))
-        made._node, made._lent = made._leaf(np.array(self.look())), None
-        return made
+        return copy.deepcopy(self)
 
     @property
     def is_lent(self) -> bool:
@@ -123,9 +119,9 @@ def aligned(value: Array) -> Array:
     begin = _PAGE if value.nbytes >= _PAGE and hasattr(mmap, "MADV_HUGEPAGE") else _LINE
     room = _pages(value.nbytes) if begin == _PAGE else np.empty(value.nbytes + begin, np.uint8)
     start = -room.ctypes.data % begin
-    copy = room[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
-    copy[...] = value
-    return copy
+    made = room[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+    made[...] = value
+    return made
 
 
 def _pages(size: int) -> Array:

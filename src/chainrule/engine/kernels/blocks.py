@@ -126,7 +126,7 @@ class _Large:
         with code.loop("0", str(depth), blocks.depth) as done:
             count = smaller(code, code.let(f"sub nsw i64 {depth}, {done}"), str(blocks.depth))
             padded = code.let(f"and i64 {plus(code, count, LONGEST_TURN - 1)}, {-LONGEST_TURN}")
-            here = _Block(block.batch, block.begin, block.end, block.top, block.bottom, done, count, padded)
+            here = replace(block, done=done, count=count, padded=padded)
             self.copy_right(here)
             with code.loop(block.top, block.bottom, blocks.tiles) as first:
                 last = smaller(code, plus(code, first, blocks.tiles), block.bottom)
@@ -139,7 +139,7 @@ class _Large:
         code, depth, deep = self.code, self.writer.product.depth, self.blocks.depth
         self._clear_sums(block)
         with code.loop("0", str(depth), deep) as done:
-            here = _Block(block.batch, block.begin, block.end, block.top, block.bottom, done, str(deep), str(deep))
+            here = replace(block, done=done, count=str(deep), padded=str(deep))
             self.copy_left(here, block.top, block.bottom)
             with code.loop(block.begin, block.end) as panel:
                 panels.need(self._wanted(block.batch, panel, done))

@@ -86,7 +86,7 @@ class Copy:
                 return
             whole = code.let(f"and i64 {depth}, {-size}")
             with code.loop("0", whole, size) as start:
-                self._square(code, source, across, goal, size, start)
+                self._squares(code, source, across, goal, size, start)
             self._walk_from(code, source, along_depth, goal, rows, whole, depth)
             return
         if not depth:
@@ -152,31 +152,29 @@ class Copy:
         whole = self.depth - self.depth % size
         if whole > size:
             with code.loop("0", str(whole), size) as start:
-                self._square(code, source, across, goal, size, start)
+                self._squares(code, source, across, goal, size, start)
         else:
-            self._square(code, source, across, goal, size, "0")
+            self._squares(code, source, across, goal, size, "0")
         if self.depth % size:
-            self._square(code, source, across, goal, size, str(self.depth - size))
+            self._squares(code, source, across, goal, size, str(self.depth - size))
 
-    def square(self, code: Code, here: str, across: int, there: str) -> None:
-        """One square of whole vectors, read along the depth and transposed in registers."""
-        kind = kind_of(self.dtype, self.panel.lanes)
-        lines = [load(code, kind, moved(code, kind, here, line * across)) for line in range(kind.lanes)]
-        for step, line in enumerate(_transpose(code, kind, lines)):
+    def square(self, code: Code, size: int, here: str, across: int, there: str, used: int) -> None:
+        """One square, read along the depth and transposed in registers; zeros after `used` of its columns."""
+        kind = kind_of(self.dtype, size)
+        lines = [load(code, kind, moved(code, kind, here, line * across)) for line in range(used)]
+        for step, line in enumerate(_transpose(code, kind, lines + ["zeroinitializer"] * (size - used))):
             store(code, kind, line, moved(code, kind, there, step * self.row))
 
-    def _square(self, code: Code, source: str, across: int, goal: str, size: int, start: str) -> None:
-        """`size` rows from `start` on, read along the depth and transposed in registers."""
+    def _squares(self, code: Code, source: str, across: int, goal: str, size: int, start: str) -> None:
+        """Squares of `size` rows from `start` on, side by side."""
         kind, single = kind_of(self.dtype, size), Kind(self.dtype).type
         here = code.element(single, source, start)
         there = code.element(single, goal, times(code, start, self.row))
         for number, (offset, place) in enumerate(zip(self.panel.offsets, self.places, strict=True)):
             for part in range(0, self.panel.lanes, size):
                 used = max(0, min(size, self.panel.used_in(number) - part))
-                starts = [moved(code, kind, here, (offset + part + line) * across) for line in range(used)]
-                lines = [load(code, kind, each) for each in starts] + ["zeroinitializer"] * (size - used)
-                for step, line in enumerate(_transpose(code, kind, lines)):
-                    store(code, kind, line, moved(code, kind, there, step * self.row + place + part))
+                begin = moved(code, kind, here, (offset + part) * across)
+                self.square(code, size, begin, across, moved(code, kind, there, place + part), used)
 
 
 def _transpose(code: Code, kind: Kind, lines: list[str]) -> list[str]:

@@ -130,7 +130,8 @@ class Panels:
         """The squares of a piece."""
         with self.code.loop("0", str(self._squares)) as number:
             here, there = self._square(following, plus(self.code, first, number))
-            self.copy.square(self.code, here, self.strides[1], there)
+            lanes = self.copy.panel.lanes
+            self.copy.square(self.code, lanes, here, self.strides[1], there, lanes)
 
     def _square(self, following: Wanted, number: str) -> tuple[str, str]:
         """Where a square begins, and where its copy does: counted along the depth first."""
