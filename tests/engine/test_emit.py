@@ -19,6 +19,7 @@ from engine.guarded import run_guarded
 
 # An instruction that only this kind has, a register as wide as its vectors, and what it may not use.
 MARKS = {
+    "amx": (r"tdpbf16ps", r"%zmm\d", None),
     "avx512": (r"vfmadd\w+ps", r"%zmm\d", None),
     "avx2": (r"vfmadd\w+ps", r"%ymm\d", r"%zmm\d"),
     "sse2": (r"\bmulps", r"%xmm\d", r"%ymm\d|%zmm\d|\bv\w+ps"),
@@ -29,7 +30,7 @@ MARKS = {
 def training_step() -> Traced:
     """A step with products, activations, dropout, normalisation, a loss, and an optimizer."""
     cr.random.seed(0)
-    net = nn.Sequential(nn.Dense(30, 70), nn.GELU(), nn.Dropout(0.1), nn.LayerNorm(70), nn.Dense(70, 10))
+    net = nn.Sequential(nn.Dense(100, 90), nn.GELU(), nn.Dropout(0.1), nn.LayerNorm(90), nn.Dense(90, 10))
     optimizer = cr.optim.Adam(0.01)
 
     def step(x, y):
@@ -37,7 +38,7 @@ def training_step() -> Traced:
         optimizer.update(cr.backpropagate(loss))
         return loss
 
-    return trace(step, np.zeros((20, 30), "f"), np.zeros(20, np.int64))
+    return trace(step, np.zeros((64, 100), "f"), np.zeros(64, np.int64))
 
 
 def other_kernels() -> Traced:
@@ -146,7 +147,7 @@ def test_the_environment_names_another_kind(monkeypatch: pytest.MonkeyPatch) -> 
     assert isinstance(Program(trace(lambda x: x + 1, np.zeros(3, "f"))).target, Target)
     monkeypatch.setenv(VARIABLE, "z80")
     with pytest.raises(
-        cr.ArgumentError, match="CHAINRULE_TARGET must be one of avx512, avx2, sse2, neon, but is 'z80'"
+        cr.ArgumentError, match="CHAINRULE_TARGET must be one of amx, avx512, avx2, sse2, neon, but is 'z80'"
     ):
         host()
 
@@ -167,6 +168,7 @@ def test_tiles_made_for_another_processor_run_with_the_instructions_of_this_one(
 
 def test_a_machine_runs_its_own_kind_and_lesser_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, expected in {
+        "amx": ("amx", "avx512", "avx2", "sse2"),
         "avx512": ("avx512", "avx2", "sse2"),
         "avx2": ("avx2", "sse2"),
         "sse2": ("sse2",),

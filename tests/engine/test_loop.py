@@ -13,12 +13,12 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.engine.program import Program
 from chainrule.engine.run import Run, Stop
-from chainrule.engine.target import host, named
+from chainrule.engine.target import named, runnable
 from chainrule.engine.trace import trace
 from engine.guarded import loop_guarded
 
 BATCH, FEATURES = 10, 6
-RUNNABLE = {"avx512": ["avx512", "avx2", "sse2"], "avx2": ["avx2", "sse2"]}.get(host().name, [host().name])
+RUNNABLE = runnable()
 
 
 @pytest.fixture(autouse=True)

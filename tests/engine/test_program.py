@@ -496,6 +496,7 @@ import os, signal
 import numpy as np
 import chainrule as cr
 from chainrule.engine import native
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 optimised, done = native._optimised, []
 def interrupted(text, machine):
     os.kill(os.getpid(), signal.SIGINT)

@@ -100,6 +100,7 @@ class Code:
         estimated: bool = False,
         alone: bool = False,
     ) -> None:
+        self.name = name
         self.fused, self.masked, self.estimated, self.alone = fused, masked, estimated, alone
         listed = ", ".join(f"{kind} %{parameter}" for kind, parameter in parameters)
         self._head = f"define {'internal ' if internal else ''}void @{name}({listed}) {{"

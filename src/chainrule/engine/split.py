@@ -18,32 +18,31 @@ from chainrule.engine.fuse import VIEWS
 from chainrule.engine.graph import Graph, Node, infer
 from chainrule.engine.op import Op
 
-_PARTS = 4  # into which a depth is cut
 _LEAST = 64  # rows of a weight in a part
 _SHORT = 512  # bytes of a row, whose sums stay in registers all at once
 _ROWS = 1024  # that are added up one after the other: of more, sums of a few have fewer roundings
 _NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
 
 
-def split(graph: Graph, changed: Collection[Node]) -> Graph:
-    """The graph with deep products by what is `changed`, which are inputs, cut into parts."""
+def split(graph: Graph, changed: Collection[Node], most: int = 4) -> Graph:
+    """The graph with deep products by what is `changed`, which are inputs, cut into so many parts at most."""
     replaced: dict[Node, Node] = {}
     multiplied = {_seen_through(source) for node in graph.nodes if node.op is Op.MATMUL for source in node.inputs}
     for node in graph.nodes:
         inputs = tuple([replaced[source] for source in node.inputs])
         fresh = node if inputs == node.inputs else replace(node, inputs=inputs)
         if node.op is Op.MATMUL and node.dtype.kind == "f":
-            if node.inputs[1] in changed and (parts := _parts(node)) > 1:
+            if node.inputs[1] in changed and (parts := _parts(node, most)) > 1:
                 fresh = _in_parts(fresh, parts)
-            elif _is_of_rows(node) and (parts := _parts_of_rows(node)) > 1:
+            elif _is_of_rows(node) and (parts := _parts_of_rows(node, most)) > 1:
                 fresh = _rows_in_parts(fresh, parts)
-        elif node.op is Op.SUM and node.inputs[0] in multiplied and (parts := _parts_of_sum(node)) > 1:
+        elif node.op is Op.SUM and node.inputs[0] in multiplied and (parts := _parts_of_sum(node, most)) > 1:
             fresh = _sum_in_parts(fresh, parts)
         replaced[node] = fresh
     return Graph.of([replaced[node] for node in graph.outputs], graph.inputs)
 
 
-def _parts(product: Node) -> int:
+def _parts(product: Node, most: int) -> int:
     """How many parts are worth it: their sums have to be fewer than the numbers of the weight."""
     left, weight = product.inputs
     depth, columns = weight.shape[-2:]
@@ -51,7 +50,7 @@ def _parts(product: Node) -> int:
     size = weight.size * weight.dtype.itemsize
     if len(weight.shape) != 2 or left.op in VIEWS or not _NEAR <= size <= _FAR:
         return 1
-    return _most(depth, lambda n: n * max(rows, _LEAST) <= depth)
+    return _largest(depth, most, lambda n: n * max(rows, _LEAST) <= depth)
 
 
 def _is_of_rows(product: Node) -> bool:
@@ -61,13 +60,13 @@ def _is_of_rows(product: Node) -> bool:
     return is_turned and left.inputs[0].op not in VIEWS and right.op not in VIEWS and len(right.shape) == 2
 
 
-def _parts_of_rows(product: Node) -> int:
+def _parts_of_rows(product: Node, most: int) -> int:
     """How many parts of the rows are worth it: their sums have to be fewer than the numbers that are read."""
     (rows, columns), depth = product.shape, product.inputs[1].shape[0]
     read = depth * (rows + columns)
     if read * product.dtype.itemsize < _NEAR:
         return 1
-    return _most(depth, lambda n: n * _LEAST <= depth and 2 * n * product.size <= read)
+    return _largest(depth, most, lambda n: n * _LEAST <= depth and 2 * n * product.size <= read)
 
 
 def _seen_through(node: Node) -> Node:
@@ -77,7 +76,7 @@ def _seen_through(node: Node) -> Node:
     return node
 
 
-def _parts_of_sum(total: Node) -> int:
+def _parts_of_sum(total: Node, most: int) -> int:
     """How many parts are worth it for a sum over the rows of a matrix, such as the gradient of a bias."""
     source = total.inputs[0]
     is_of_rows = len(source.shape) == 2 and total.attributes["axes"] == (0,) and source.dtype.kind == "f"
@@ -85,12 +84,12 @@ def _parts_of_sum(total: Node) -> int:
         return 1
     if source.shape[1] * source.dtype.itemsize > _SHORT or source.shape[0] > _ROWS:
         return 1
-    return _most(source.shape[0], lambda n: n * _LEAST <= source.shape[0])
+    return _largest(source.shape[0], most, lambda n: n * _LEAST <= source.shape[0])
 
 
-def _most(depth: int, fits: Callable[[int], bool]) -> int:
+def _largest(depth: int, most: int, fits: Callable[[int], bool]) -> int:
     """The largest number of equal parts of the depth that fits."""
-    return max((n for n in range(1, _PARTS + 1) if depth % n == 0 and fits(n)), default=1)
+    return max((n for n in range(1, most + 1) if depth % n == 0 and fits(n)), default=1)
 
 
 def _made(like: Node, op: Op, *inputs: Node, **attributes: Any) -> Node:

@@ -28,7 +28,7 @@ class Stages:
         simple = simplify(traced.graph)
         inputs = dict(zip(traced.reads, simple.inputs[traced.arguments :], strict=True))
         states = [inputs[state] for state in traced.writes]
-        self.graph = ShownGraph.showing(owned(split(simple, frozenset(states))))
+        self.graph = ShownGraph.showing(owned(split(simple, frozenset(states), target.parts)))
         results = len(self.graph.outputs) - len(traced.writes)
         kernels = ordered(fuse(self.graph), self.graph, results, states)
         self.kernels = Kernels.of(kernels, node_names(self.graph))

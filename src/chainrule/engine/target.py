@@ -4,6 +4,7 @@ Everything that differs between processors is here; the rest of the emitter asks
 `host()` is this machine, `named()` a certain kind, to emit or to test for another.
 """
 
+import ctypes
 import json
 import os
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from chainrule.engine.cache import key_of, load, store
 from chainrule.engine.llvm import llvm, versions
 from chainrule.errors import ArgumentError
 
+_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA = 158, 0x1023, 18  # of Linux on x86-64: what is called, how, and for what
 VARIABLE = "CHAINRULE_TARGET"  # the environment variable that names a kind instead of the host's own
 
 
@@ -24,7 +26,7 @@ class Target:
     Attributes
     ----------
     name
-        "avx512", "avx2", "sse2" or "neon".
+        "amx" (AVX-512 and a matrix unit), "avx512", "avx2", "sse2" or "neon".
     triple, cpu, features
         As LLVM names them.
     vector_bytes
@@ -39,6 +41,10 @@ class Target:
         Whether loads and stores of some lanes of a vector are as cheap as those of all.
     estimated
         Whether a square root in single precision is quicker from an estimate: where the divider is slow.
+    matrix
+        Whether there is a unit that multiplies tiles of bfloat16 and adds up float32, and the system lets us use it.
+    parts
+        Into how many parts a deep product is cut at most, for threads that keep rows (see `split`).
     products, loads
         How many multiply-adds of vectors, and how many loads of vectors, begin in a cycle.
     latency
@@ -56,6 +62,8 @@ class Target:
     second_cache: int = 512 * 1024
     masked: bool = False
     estimated: bool = False
+    matrix: bool = False
+    parts: int = 4
     products: int = 2
     loads: int = 2
     latency: int = 4
@@ -81,8 +89,12 @@ class Target:
 
 
 _X86 = "x86_64-unknown-linux-gnu"
+_AVX512 = Target("avx512", _X86, "skylake-avx512", "-prefer-256-bit", 64, 32, True, 32 * 1024, 1024 * 1024, True)
 KINDS = {
-    "avx512": Target("avx512", _X86, "skylake-avx512", "-prefer-256-bit", 64, 32, True, 32 * 1024, 1024 * 1024, True),
+    "amx": replace(
+        _AVX512, name="amx", cpu="sapphirerapids", first_cache=48 * 1024, second_cache=2**21, matrix=True, parts=2
+    ),
+    "avx512": _AVX512,
     "avx2": Target("avx2", _X86, "haswell", "", 32, 16, True),
     "sse2": Target("sse2", _X86, "x86-64", "", 16, 16, False),
     "neon": Target("neon", "aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True, 64 * 1024),
@@ -110,7 +122,7 @@ def host() -> Target:
 
 def runnable() -> tuple[str, ...]:
     """The kinds whose code this machine can run, its own first."""
-    kinds = ("avx512", "avx2", "sse2")  # each has what those after it have
+    kinds = ("amx", "avx512", "avx2", "sse2")  # each has what those after it have
     own = _detected().name
     return kinds[kinds.index(own) :] if own in kinds else (own,)
 
@@ -135,6 +147,8 @@ def require_runnable(target: Target) -> None:
 @cache
 def _detected() -> Target:
     name, triple, cpu, features = _names()
+    if name == "amx" and not _tiles_allowed():
+        name = "avx512"
     kind = KINDS[name]
     first, second = (_cache_bytes(level) for level in (1, 2))
     return replace(
@@ -142,7 +156,7 @@ def _detected() -> Target:
         triple=triple,
         cpu=cpu,
         features=features,
-        estimated=name == "avx512" and not cpu.startswith("znver"),
+        estimated=name in ("amx", "avx512") and not cpu.startswith("znver"),
         first_cache=first or kind.first_cache,
         second_cache=second or kind.second_cache,
     )
@@ -154,7 +168,7 @@ def _names() -> tuple[str, str, str, str]:
     To load LLVM takes long, so its answer is kept until the machine is started anew.
     """
     processor = _processor()
-    key = key_of("processor", processor or "", versions())
+    key = key_of("processor", " ".join(KINDS), processor or "", versions())
     known = load(key) if processor else None
     try:
         name, triple, cpu, features = map(str, json.loads(known or b"[]"))
@@ -175,10 +189,23 @@ def _asked() -> tuple[str, str, str, str]:
     if triple.startswith(("aarch64", "arm64")):
         name = "neon"
     elif all(has.get(feature) for feature in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
-        name = "avx512"
+        name = "amx" if has.get("amx-tile") and has.get("amx-bf16") else "avx512"
     else:
         name = "avx2" if has.get("avx2") and has.get("fma") else "sse2"
-    return name, triple, llvm().get_host_cpu_name(), has.flatten() + (",-prefer-256-bit" if name == "avx512" else "")
+    return (
+        name,
+        triple,
+        llvm().get_host_cpu_name(),
+        has.flatten() + (",-prefer-256-bit" if name in ("amx", "avx512") else ""),
+    )
+
+
+def _tiles_allowed() -> bool:
+    """Whether this process may use tile registers: on Linux it has to ask, once, because they are large."""
+    try:
+        return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA) == 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def _processor() -> str | None:

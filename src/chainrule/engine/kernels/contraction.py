@@ -13,9 +13,11 @@ from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Contraction
 from chainrule.engine.kernels.blocks import write_blocks
 from chainrule.engine.kernels.plan import Plan, Product, Scratch
+from chainrule.engine.kernels.streams import UnitWriter
 from chainrule.engine.kernels.strips import Writer
 from chainrule.engine.kernels.sums import Ahead
 from chainrule.engine.kernels.tile import Finish
+from chainrule.engine.kernels.unit import Unit
 from chainrule.engine.target import Target
 
 SITES = 2  # strips of a product at most
@@ -26,6 +28,8 @@ def scratch_bytes(contraction: Contraction, target: Target, kept: bool, finish: 
     if not contraction.node.size:
         return 0
     product = Product.of(contraction)
+    if unit := Unit.of(product, target):
+        return sum(unit.sizes(kept=kept or not finish))
     return Scratch.of(product, Plan.of(product, target), kept or not finish).size
 
 
@@ -52,11 +56,24 @@ def write_contraction(
     if not contraction.node.size or not (kept or finish):
         return
     product = Product.of(contraction)
-    plan = Plan.of(product, target)
     names = [arrays[access.array] for access in (contraction.left, contraction.right)]
     if product.turned:
         names.reverse()
     result = arrays[contraction.node] if kept else None
+    if unit := Unit.of(product, target):
+        UnitWriter(
+            code,
+            product,
+            unit,
+            left=names[0],
+            right=names[1],
+            result=result,
+            finish=finish,
+            ahead=ahead,
+            claimed=claimed,
+        ).write()
+        return
+    plan = Plan.of(product, target)
     scratch = Scratch.of(product, plan, kept)
     writer = Writer(
         code,

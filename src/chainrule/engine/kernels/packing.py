@@ -162,7 +162,7 @@ class Copy:
         """One square, read along the depth and transposed in registers; zeros after `used` of its columns."""
         kind = kind_of(self.dtype, size)
         lines = [load(code, kind, moved(code, kind, here, line * across)) for line in range(used)]
-        for step, line in enumerate(_transpose(code, kind, lines + ["zeroinitializer"] * (size - used))):
+        for step, line in enumerate(transpose(code, kind, lines + ["zeroinitializer"] * (size - used))):
             store(code, kind, line, moved(code, kind, there, step * self.row))
 
     def _squares(self, code: Code, source: str, across: int, goal: str, size: int, start: str) -> None:
@@ -177,7 +177,7 @@ class Copy:
                 self.square(code, size, begin, across, moved(code, kind, there, place + part), used)
 
 
-def _transpose(code: Code, kind: Kind, lines: list[str]) -> list[str]:
+def transpose(code: Code, kind: Kind, lines: list[str]) -> list[str]:
     """A square of registers, transposed: first within groups of 16 bytes, which is cheap, then whole groups."""
     size = kind.lanes
     group = min(size, 16 // kind.dtype.itemsize)

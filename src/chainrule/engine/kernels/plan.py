@@ -12,7 +12,7 @@ from chainrule.engine.kernels.sums import LONGEST_TURN, turn_of
 from chainrule.engine.kernels.tile import Heights, Model, Panel, Strip
 from chainrule.engine.target import Target
 
-_ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
+ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
 _FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
 _LONG_SHARE = 0.1  # of the first cache: a panel that is no longer is read where it lies
 _WHOLE_SHARE = 0.75  # likewise: a right operand that is no longer as a whole
@@ -235,7 +235,7 @@ def _group(product: Product, strip: Strip, target: Target, pack_left: bool) -> i
         most = max(_GROUP_ROWS, target.second_cache // 2 // row) // strip.heights.rows
     if strip.count > 1 and product.rows > product.depth and tiles >= _GROUPS * _FEW_TILES:
         most = min(most, -(-tiles // _GROUPS))
-    return _even(tiles, most) if most < tiles else 0
+    return even(tiles, most) if most < tiles else 0
 
 
 def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
@@ -243,7 +243,7 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
     rows, width, item = strip.heights.rows, strip.panel.width, product.dtype.itemsize
     if _is_wide(product, target):
         depth = -(-product.depth // LONGEST_TURN) * LONGEST_TURN
-        panels = _even(strip.count, int(_PANELS_SHARE * target.second_cache) // (depth * width * item))
+        panels = even(strip.count, int(_PANELS_SHARE * target.second_cache) // (depth * width * item))
         band = max(1, int(_BAND_SHARE * target.second_cache) // (rows * panels * width * item))
         tiles = max(band, int(_GROUP_SHARE / 2 * target.second_cache) // (depth * rows * item))
         return Blocks(depth, tiles // band * band, panels, band, wide=True)
@@ -254,14 +254,14 @@ def _blocks(product: Product, strip: Strip, target: Target) -> Blocks | None:
         return None
     deep = max(1, int(_DEPTH_SHARE * target.first_cache) // ((width + rows) * item))
     deep = max(deep, product.depth if product.depth <= 1.25 * deep else 0)
-    depth = _even(-(-product.depth // LONGEST_TURN), max(1, deep // LONGEST_TURN)) * LONGEST_TURN
-    tiles = _even(strip.heights.tiles, int(_GROUP_SHARE * target.second_cache) // (depth * rows * item))
+    depth = even(-(-product.depth // LONGEST_TURN), max(1, deep // LONGEST_TURN)) * LONGEST_TURN
+    tiles = even(strip.heights.tiles, int(_GROUP_SHARE * target.second_cache) // (depth * rows * item))
     if beside := _blocks_beside(product, strip, deep, tiles):
         return beside
     panels = max(1, min(strip.count, _CHUNK // (depth * width * item)))
     band = strip.heights.tiles
     if depth < product.depth:
-        band = _even(band, _WAITING // (panels * rows * width * item))
+        band = even(band, _WAITING // (panels * rows * width * item))
     return Blocks(depth, min(tiles, band), panels, band)
 
 
@@ -272,7 +272,7 @@ def _blocks_beside(product: Product, strip: Strip, deep: int, tiles: int) -> Blo
     if tiles < all_tiles or 2 * depth < deep or depth == product.depth:
         return None
     pieces = _pieces(product.right, strip, depth, all_tiles)
-    panels = _even(strip.count, _WAITING // (all_tiles * strip.heights.rows * strip.panel.width * item))
+    panels = even(strip.count, _WAITING // (all_tiles * strip.heights.rows * strip.panel.width * item))
     return Blocks(depth, all_tiles, panels, all_tiles, pieces) if pieces and panels > 1 else None
 
 
@@ -301,7 +301,7 @@ def _is_wide(product: Product, target: Target) -> bool:
     return is_far and 0 < product.depth <= SHALLOW
 
 
-def _even(count: int, most: int) -> int:
+def even(count: int, most: int) -> int:
     """The size of equal parts of a count, each at most so large."""
     parts = -(-count // max(1, most))
     return -(-count // parts)
@@ -334,7 +334,7 @@ class Scratch:
         left = together * product.depth if plan.pack_left else 0
         places = 2 if any(plan.pieces(product, strip) for strip in plan.strips) else 1
         right = places * product.depth * stride if plan.pack_right else 0
-        gap, sums, across, finished = _ALIGNMENT // item, 0, stride, most
+        gap, sums, across, finished = ALIGNMENT // item, 0, stride, most
         if blocks and blocks.wide:
             across, finished = blocks.panels * stride + gap, blocks.band * most
         if blocks:
@@ -346,5 +346,5 @@ class Scratch:
             sums = blocks.panels * blocks.band * most * stride if blocks.depth < product.depth else 0
         ends = [0]
         for size in (0 if kept else finished * across, left, right, sums):
-            ends.append(ends[-1] + -(-size * item // _ALIGNMENT) * _ALIGNMENT)
+            ends.append(ends[-1] + -(-size * item // ALIGNMENT) * ALIGNMENT)
         return cls(ends[1], ends[2], ends[3], ends[4], stride, across, gap)

@@ -119,11 +119,7 @@ class Writer:
 
     def base(self, name: str, matrix: Matrix, batch: str) -> str:
         """The address of a matrix's first element for a batch."""
-        place = str(matrix.offset)
-        for index, stride in zip(unravelled(self.code, batch, self.product.batch), matrix.batch, strict=True):
-            if stride:
-                place = plus(self.code, place, times(self.code, index, stride))
-        return self.code.element(self.element, name, place)
+        return start_of(self.code, self.product, name, matrix, batch)
 
     def part(self, begin: int) -> str:
         """The address of a part of the scratch memory."""
@@ -236,8 +232,20 @@ class Writer:
         """Where a finished tile goes whose first element is at a row and a column, and the stride of its rows."""
         if self.result is None:
             return "%scratch", self.scratch.across
-        code, product = self.code, self.product
-        strides = contiguous((*product.batch, product.rows, product.columns))[:-2]
-        place = plus(code, times(code, row, product.columns), column)
-        base = self.base(self.result, Matrix(0, strides, product.columns, 1), batch)
-        return code.element(self.element, base, place), product.columns
+        return goal_of(self.code, self.product, self.result, batch, row, column), self.product.columns
+
+
+def start_of(code: Code, product: Product, name: str, matrix: Matrix, batch: str) -> str:
+    """The address of a matrix's first element for a batch, in the array of that name."""
+    place = str(matrix.offset)
+    for index, stride in zip(unravelled(code, batch, product.batch), matrix.batch, strict=True):
+        if stride:
+            place = plus(code, place, times(code, index, stride))
+    return code.element(Kind(product.dtype).type, name, place)
+
+
+def goal_of(code: Code, product: Product, result: str, batch: str, row: str, column: str) -> str:
+    """The address of an element of a product's array."""
+    strides = contiguous((*product.batch, product.rows, product.columns))[:-2]
+    base = start_of(code, product, result, Matrix(0, strides, product.columns, 1), batch)
+    return code.element(Kind(product.dtype).type, base, plus(code, times(code, row, product.columns), column))

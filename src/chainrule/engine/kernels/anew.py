@@ -1,0 +1,63 @@
+"""Sums that a matrix unit could not form, formed anew by vectors: row after row, over ascending depth."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from chainrule.engine.code import Code, Kind
+from chainrule.engine.dtypes import float32
+from chainrule.engine.kernels.shares import plus, smaller
+from chainrule.engine.kernels.sums import multiply_add
+from chainrule.engine.kernels.thirds import mask_of, store_some
+from chainrule.engine.kernels.vector import spread
+
+_LANES = 16
+_ROWS = 8  # that share a vector of the right operand
+_VECTOR = Kind(float32, _LANES)
+
+
+@cache
+def anew() -> Code:
+    """A function for some rows and columns of any product.
+
+    Its parameters are the addresses of the first row of the left operand, of the first column of the right one and of
+    the first sum; strides of the operands in elements; depth, rows and columns; and elements from one row of sums to
+    the next.
+    """
+    strides = ["left_down", "left_across", "right_down", "right_across"]
+    numbers = [("i64", name) for name in (*strides, "depth", "rows", "columns", "stride")]
+    code = Code("anew", [("ptr", "left"), ("ptr", "right"), ("ptr", "goal"), *numbers], internal=True)
+    with code.loop("0", "%columns", _LANES) as column, code.loop("0", "%rows", _ROWS) as row:
+        used = smaller(code, code.let(f"sub nsw i64 %columns, {column}"), str(_LANES))
+        last = code.let("sub nsw i64 %rows, 1")
+        rows = [smaller(code, plus(code, row, number), last) for number in range(_ROWS)]  # some of them twice
+        lefts = [code.element("float", "%left", code.let(f"mul nsw i64 {each}, %left_down")) for each in rows]
+        right = code.element("float", "%right", code.let(f"mul nsw i64 {column}, %right_across"))
+        totals = [code.variable(_VECTOR.type, "zeroinitializer") for _ in rows]
+        with code.loop("0", "%depth") as step:
+            vector = _gathered(code, code.element("float", right, code.let(f"mul nsw i64 {step}, %right_down")), used)
+            for left, total in zip(lefts, totals, strict=True):
+                place = code.element("float", left, code.let(f"mul nsw i64 {step}, %left_across"))
+                factor = spread(code, _VECTOR, code.let(f"load float, ptr {place}, align 4"))
+                after = "%" + code.fresh()
+                multiply_add(code, _VECTOR, after, factor, vector, code.get(_VECTOR.type, total))
+                code.set(_VECTOR.type, total, after)
+        for each, total in zip(rows, totals, strict=True):
+            place = plus(code, code.let(f"mul nsw i64 {each}, %stride"), column)
+            store_some(code, code.get(_VECTOR.type, total), code.element("float", "%goal", place), used)
+    return code
+
+
+def _gathered(code: Code, address: str, used: str) -> str:
+    """The first `used` numbers, `%right_across` apart."""
+    lanes = ", ".join(f"i64 {lane}" for lane in range(_LANES))
+    apart = code.let(f"insertelement <{_LANES} x i64> zeroinitializer, i64 %right_across, i32 0")
+    vectors = f"<{_LANES} x i64> {apart}, <{_LANES} x i64> {apart}"
+    apart = code.let(f"shufflevector {vectors}, <{_LANES} x i32> zeroinitializer")
+    apart = code.let(f"mul <{_LANES} x i64> {apart}, <{lanes}>")
+    places = code.let(f"getelementptr float, ptr {address}, <{_LANES} x i64> {apart}")
+    mask = code.let(f"bitcast i{_LANES} {mask_of(code, used)} to {_VECTOR.mask}")
+    name = f"@llvm.masked.gather.v{_LANES}f32.v{_LANES}p0"
+    code.declare(f"declare {_VECTOR.type} {name}(<{_LANES} x ptr>, {_VECTOR.mask}, {_VECTOR.type})")
+    operands = f"<{_LANES} x ptr> align 4 {places}, {_VECTOR.mask} {mask}, {_VECTOR.type} zeroinitializer"
+    return code.let(f"call {_VECTOR.type} {name}({operands})")

@@ -1,0 +1,491 @@
+"""A product on a matrix unit as native code: pieces of one operand stream past the other, which stays near.
+
+The unit multiplies beside the vectors. So between its instructions stand jobs for these, a few at a time: to split the
+next piece into thirds, and to finish the rows of the piece before.
+
+Where a number is no finite one, or so near the largest that a third of it is not, thirds make NaN of every sum that it
+is part of. So the last thirds of each piece are added up as well, and where that total is NaN, the sums of the piece
+are formed anew (`anew`). Numbers below the normal range count as zero here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.engine.code import Code, Kind
+from chainrule.engine.dtypes import float32
+from chainrule.engine.kernels.anew import anew
+from chainrule.engine.kernels.packing import moved
+from chainrule.engine.kernels.plan import Product
+from chainrule.engine.kernels.shares import is_number, parts, plus, smaller, times, unravelled
+from chainrule.engine.kernels.strips import goal_of, start_of
+from chainrule.engine.kernels.sums import Ahead, Beside
+from chainrule.engine.kernels.thirds import SIDE, THIRDS, TILE, Lines, store_some
+from chainrule.engine.kernels.tile import Finish, Tile
+from chainrule.engine.kernels.unit import BLOCK, PIECE, PRODUCTS, Unit
+
+_CLAIM = 16000  # cycles of work that a thread claims at a time
+_CLAIMS = 8  # times that all threads together claim at most: between them nothing is done beside
+_WIDE = 2  # pieces of columns, or rows, that are completed in one job
+
+_VECTOR = Kind(float32, SIDE)
+_CONFIGURATION = (1, 0, *[0x0040_0040_0040_0040] * 2, 0, 0, 0x1010_1010_1010_1010, 0)  # eight tiles of 16 x 64 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Where the code is: in which batch, from which streamed piece on, at which resident pieces, and at which steps."""
+
+    batch: str
+    first: str
+    begin: str
+    end: str
+    done: str
+    count: str
+    is_last: str | None  # whether the sums are complete then; None: they are
+
+
+class UnitWriter:
+    """Writes one product on a matrix unit into the text of a function."""
+
+    def __init__(
+        self,
+        code: Code,
+        product: Product,
+        unit: Unit,
+        *,
+        left: str,
+        right: str,
+        result: str | None,
+        finish: Finish | None,
+        ahead: Ahead | None,
+        claimed: bool,
+    ) -> None:
+        self.code, self.product, self.unit = code, product, unit
+        self.left, self.right, self.result, self.finish = left, right, result, finish
+        self.ahead = ahead if unit.far else None
+        self.claimed = claimed
+        sizes = unit.sizes(kept=result is not None)
+        begins = [sum(sizes[:number]) for number in range(len(sizes))]
+        places = [code.element("i8", "%scratch", str(begin)) for begin in begins]
+        self.sums, self.resident, self.streamed, self.seen, self.turned, self.settings = places
+        self.held = code.variable("i64", "-1")  # of which part the resident thirds are
+        self.side = code.variable("i64", "0")  # which of two places are those of this piece
+        self.direct = unit.is_direct(kept=result is not None)
+        self.next = _Jobs(code, self._split)
+        self.copies = result is not None and not self.direct
+        self.before = _Jobs(code, self._complete) if finish or self.copies else None
+        self.late = {name: code.variable("i64", "0") for name in ("batch", "piece", "first", "begin", "end", "side")}
+
+    # --- Loops ---
+
+    def write(self) -> None:
+        """A thread's share of the product."""
+        code, unit = self.code, self.unit
+        for number, word in enumerate(_CONFIGURATION):
+            code.do(f"store i64 {word}, ptr {code.element('i64', self.settings, str(number))}")
+        _unit(code, "ldtilecfg", f"ptr {self.settings}")
+        pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
+        cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
+        claim = unit.group if unit.waits else max(int(_CLAIM / cycles), -(-batches * pieces // _CLAIMS))
+        with ExitStack() as stack:
+            share = stack.enter_context(parts(code, [batches, pieces], 0 if self.claimed else None, claim))
+            batch = stack.enter_context(share.level(0))
+            low, high = share.bounds
+            first = stack.enter_context(code.loop(low, high, unit.group))
+            last = smaller(code, plus(code, first, unit.group), high)
+            begin = stack.enter_context(code.loop("0", str(unit.resident.pieces), unit.chunk))
+            end = smaller(code, plus(code, begin, unit.chunk), str(unit.resident.pieces))
+            part = _Part(batch, first, begin, end, "0", str(unit.steps), None)
+            if unit.waits:
+                done = stack.enter_context(code.loop("0", str(unit.left.steps), unit.steps))
+                rest = _minus(code, str(unit.left.steps), done)
+                is_last = code.let(f"icmp sle i64 {rest}, {unit.steps}")
+                part = _Part(batch, first, begin, end, done, smaller(code, rest, str(unit.steps)), is_last)
+            self._pack_resident(part)
+            self._begin(part, first)
+            self.next.all()
+            with code.loop(first, last) as piece:
+                code.set("i64", self.side, code.let(f"xor i64 {code.get('i64', self.side)}, 1"))
+                after = plus(code, piece, 1)
+                self._begin(part, after, code.let(f"icmp slt i64 {after}, {last}"))
+                with code.loop(begin, end) as other:
+                    row, column = (piece, other) if unit.by_rows else (other, piece)
+                    for tiles in self._forms(row, column):
+                        self._block(part, (row, column), tiles)
+                self.next.all()
+                self._end(part, piece)
+        if self.before:
+            self.before.all()
+        _unit(code, "tilerelease")
+
+    def _pack_resident(self, part: _Part) -> None:
+        """The resident thirds of a chunk, unless they are there."""
+        code, unit = self.code, self.unit
+        operand = self.product.right if unit.by_rows else self.product.left
+        batch = part.batch if any(operand.batch) else "0"
+        key = plus(code, times(code, batch, unit.resident.pieces), part.begin)
+        key = plus(code, times(code, key, unit.left.steps), part.done)
+        with code.when(code.let(f"icmp ne i64 {code.get('i64', self.held)}, {key}")):
+            code.set("i64", self.held, key)
+            with code.loop(part.begin, part.end) as piece:
+                place = times(code, _minus(code, piece, part.begin), unit.piece_bytes)
+                goals = code.element("i8", self.resident, place), self._seen(part, unit.resident, piece)
+                self._forget(part, goals[1])
+                jobs = times(code, part.count, 2 * unit.resident.jobs)
+                self._pack(unit.resident, part.batch, goals, (piece, part.done), ("0", jobs))
+
+    def _seen(self, part: _Part, lines: Lines, piece: str) -> str:
+        """Where the last thirds of a piece are added up."""
+        code, unit = self.code, self.unit
+        if lines is unit.resident:
+            number = _minus(code, piece, part.begin)
+        else:
+            number = _minus(code, piece, part.first) if unit.waits else code.let(f"and i64 {piece}, 1")
+            number = plus(code, number, unit.chunk)
+        return code.element(_VECTOR.type, self.seen, number)
+
+    def _forget(self, part: _Part, seen: str) -> None:
+        """Nothing has been added up for a piece."""
+        code = self.code
+        with code.when(code.let(f"icmp eq i64 {part.done}, 0")):
+            code.do(f"store {_VECTOR.type} zeroinitializer, ptr {seen}, align 64")
+
+    def _pack(
+        self, lines: Lines, batch: str, goals: tuple[str, str], place: tuple[str, str], jobs: tuple[str, str]
+    ) -> None:
+        """Some jobs of splitting a piece of an operand, from a step of the depth on."""
+        code, packer = self.code, lines.packer(self.unit.steps)
+        code.declarations |= packer.declarations
+        code.declare(packer.text())
+        name, matrix = (self.left, self.product.left) if lines.is_left else (self.right, self.product.right)
+        source = start_of(code, self.product, name, matrix, batch)
+        pointers = ", ".join(f"ptr {pointer}" for pointer in (source, *goals, self.turned))
+        numbers = ", ".join(f"i64 {number}" for number in (times(code, place[0], 2), place[1], *jobs))
+        code.do(f"call void @{packer.name}({pointers}, {numbers})")
+
+    @contextmanager
+    def _only(self, lines: Lines, piece: str, tiles: int) -> Iterator[None]:
+        """A block that runs where a piece has so many tiles."""
+        whole = lines.tiles // 2
+        if lines.tiles % 2 == 0 or not whole:
+            yield
+            return
+        sign = "slt" if tiles == 2 else "sge"
+        with self.code.when(self.code.let(f"icmp {sign} i64 {piece}, {whole}")):
+            yield
+
+    def _forms(self, row: str, column: str) -> Iterator[tuple[int, int]]:
+        """How many tiles of rows and of columns a block has: each form there is, in a branch of its own."""
+        for down in self.unit.left.widths:
+            with self._only(self.unit.left, row, down):
+                for across in self.unit.right.widths:
+                    with self._only(self.unit.right, column, across):
+                        yield down, across
+
+    # --- Jobs ---
+
+    def _begin(self, part: _Part, piece: str, is_there: str | None = None) -> None:
+        """A streamed piece is split from now on, if there is one."""
+        code = self.code
+        jobs = times(code, part.count, 2 * self.unit.streamed.jobs)
+        if is_there:
+            jobs = code.let(f"select i1 {is_there}, i64 {jobs}, i64 0")
+            with code.when(is_there):
+                self._forget(part, self._seen(part, self.unit.streamed, piece))
+        else:
+            self._forget(part, self._seen(part, self.unit.streamed, piece))
+        self.next.begin(jobs, (part, piece))
+
+    def _split(self, low: str, high: str, what: tuple[_Part, str]) -> None:
+        part, piece = what
+        other = self.code.let(f"xor i64 {self.code.get('i64', self.side)}, 1")
+        goals = self._place_of(other), self._seen(part, self.unit.streamed, piece)
+        self._pack(self.unit.streamed, part.batch, goals, (piece, part.done), (low, high))
+
+    def _place_of(self, side: str) -> str:
+        """Where the thirds of a streamed piece are."""
+        return self.code.element("i8", self.streamed, times(self.code, side, self.unit.piece_bytes))
+
+    def _end(self, part: _Part, piece: str) -> None:
+        """The sums of a piece with all resident ones are there: they are completed beside the next one, or at once
+        where sums wait for the rest of the depth."""
+        code, unit = self.code, self.unit
+        if not self.before:
+            return
+        self.before.all()
+        here = (part.batch, piece, part.first, part.begin, part.end, code.get("i64", self.side))
+        for slot, value in zip(self.late.values(), here, strict=True):
+            code.set("i64", slot, value)
+        first = piece if unit.by_rows else part.begin
+        end = times(code, plus(code, piece, 1) if unit.by_rows else part.end, PIECE)
+        rows = _minus(code, smaller(code, end, str(self.product.rows)), times(code, first, PIECE))
+        if unit.by_rows:
+            jobs = times(code, rows, self._jobs_in_row)
+        else:
+            jobs = code.let(f"udiv i64 {plus(code, rows, _WIDE - 1)}, {_WIDE}")
+        if part.is_last:
+            jobs = code.let(f"select i1 {part.is_last}, i64 {jobs}, i64 0")
+        self.before.begin(jobs, None)
+        if part.is_last:
+            self.before.all()
+
+    @property
+    def _jobs_in_row(self) -> int:
+        return -(-self.unit.chunk // _WIDE)
+
+    def _complete(self, low: str, high: str, what: None) -> None:
+        """Some jobs for the sums of the piece before: each a row of a few pieces of columns, or a few rows of one."""
+        code, unit = self.code, self.unit
+        late = {name: code.get("i64", slot) for name, slot in self.late.items()}
+        with code.loop(low, high) as job:
+            if unit.by_rows:
+                row = plus(code, times(code, late["piece"], PIECE), code.let(f"udiv i64 {job}, {self._jobs_in_row}"))
+                begin = times(code, code.let(f"urem i64 {job}, {self._jobs_in_row}"), _WIDE)
+                begin = plus(code, late["begin"], begin)
+                end, rows = smaller(code, plus(code, begin, _WIDE), late["end"]), "1"
+            else:
+                row = plus(code, times(code, late["begin"], PIECE), times(code, job, _WIDE))
+                begin, end = late["piece"], plus(code, late["piece"], 1)
+                rows = smaller(code, _minus(code, str(self.product.rows), row), str(_WIDE))
+            place = self._sums(late, row, times(code, begin, PIECE))
+            if self.copies:
+                self._copy(late["batch"], (row, rows), (begin, end), place)
+            if self.finish:
+                self._finish(late["batch"], (row, rows), (begin, end), place)
+
+    # --- Blocks ---
+
+    def _block(self, part: _Part, pieces: tuple[str, str], tiles: tuple[int, int]) -> None:
+        """The sums of a block over a part of the depth, checked if it is the last."""
+        code, unit = self.code, self.unit
+        where = {"batch": part.batch, "first": part.first, "begin": part.begin, "side": code.get("i64", self.side)}
+        where["piece"] = pieces[0] if unit.by_rows else pieces[1]
+        here = self._sums(where, *(times(code, piece, PIECE) for piece in pieces))
+        starts = [self._thirds(part, unit.left, pieces[0]), self._thirds(part, unit.right, pieces[1])]
+        places = [
+            (down * 2 + across, moved(code, _VECTOR, here, down * SIDE * self.across + across * SIDE))
+            for down in range(tiles[0])
+            for across in range(tiles[1])
+        ]
+        apart = self.across * 4
+        is_first = code.let(f"icmp eq i64 {part.done}, 0")
+        with code.when(is_first):
+            for register, _ in places:
+                _unit(code, "tilezero", f"i8 {register}")
+        if unit.waits:
+            with code.when(code.let(f"xor i1 {is_first}, true")):
+                for register, place in places:
+                    _unit(code, "tileloadd64", f"i8 {register}, ptr {place}, i64 {apart}")
+        fetched = self._ahead(part, pieces)
+        with code.loop("0", part.count) as step:
+            moves = times(code, step, THIRDS * TILE)
+            beside = self._beside(tiles)
+            if fetched:
+                beside.append((0, lambda: self._fetch(fetched, step)))
+            self._products(tiles, [code.element("i8", start, moves) for start in starts], beside)
+        for register, place in places:
+            _unit(code, "tilestored64", f"i8 {register}, ptr {place}, i64 {apart}")
+        totals = [
+            code.let(f"load {_VECTOR.type}, ptr {self._seen(part, lines, piece)}, align 64")
+            for lines, piece in ((unit.left, pieces[0]), (unit.right, pieces[1]))
+        ]
+        wrong = code.let(f"fcmp uno {_VECTOR.type} {totals[0]}, {totals[1]}")
+        word = code.let(f"bitcast {_VECTOR.mask} {wrong} to i{SIDE}")
+        is_wrong = code.let(f"icmp ne i{SIDE} {word}, 0")
+        if part.is_last:
+            is_wrong = code.let(f"and i1 {is_wrong}, {part.is_last}")
+        with code.when(is_wrong):
+            self._anew(part.batch, pieces, tiles, here)
+
+    def _beside(self, tiles: tuple[int, int]) -> list[tuple[int, Callable[[], None]]]:
+        """What is done beside the products of a step: after which of them, and how."""
+        unit, total = self.unit, len(PRODUCTS) * tiles[0] * tiles[1]
+        steps = unit.chunk * unit.steps
+        found: list[tuple[int, Callable[[], None]]] = []
+        kinds = [(self.next, 2 * unit.streamed.jobs * unit.steps)]
+        if self.before and not unit.waits:
+            rows = PIECE * self._jobs_in_row if unit.by_rows else unit.chunk * PIECE // _WIDE
+            kinds.append((self.before, rows))
+        for jobs, count in kinds:
+            each = min(-(-count // steps), total)
+            found += [(number * total // each, jobs.one) for number in range(each)]
+        return found
+
+    def _products(
+        self, tiles: tuple[int, int], starts: list[str], beside: list[tuple[int, Callable[[], None]]]
+    ) -> None:
+        """Six products of thirds, in an order in which most of them find their operands in registers."""
+        code = self.code
+        loaded: dict[int, str] = {}
+        apart, done = self.unit.steps * THIRDS * TILE, 0
+        for number, pair in enumerate(PRODUCTS):
+            after = PRODUCTS[min(number + 1, len(PRODUCTS) - 1)]
+            order = [(down, across) for down in range(tiles[0]) for across in range(tiles[1])]
+            if pair[0] == after[0]:  # the right operand's registers are free early for what comes next
+                order.sort(key=lambda place: place[::-1])
+            for place in order:
+                registers = (4 + place[0], 6 + place[1])
+                for side in range(2):
+                    offset = place[side] * apart + pair[side] * TILE
+                    address = f"{starts[side]} {offset}"
+                    if loaded.get(registers[side]) != address:
+                        where = code.element("i8", starts[side], str(offset))
+                        _unit(code, "tileloadd64", f"i8 {registers[side]}, ptr {where}, i64 64")
+                        loaded[registers[side]] = address
+                _unit(code, "tdpbf16ps", f"i8 {place[0] * 2 + place[1]}, i8 {registers[0]}, i8 {registers[1]}")
+                for when, write in beside:
+                    if when == done:
+                        write()
+                done += 1
+
+    def _thirds(self, part: _Part, lines: Lines, piece: str) -> str:
+        """Where the thirds of a piece begin."""
+        if lines is self.unit.streamed:
+            return self._place_of(self.code.get("i64", self.side))
+        place = times(self.code, _minus(self.code, piece, part.begin), self.unit.piece_bytes)
+        return self.code.element("i8", self.resident, place)
+
+    @property
+    def across(self) -> int:
+        """Elements from one row of sums to the next."""
+        return self.product.columns if self.direct else self.unit.across
+
+    def _sums(self, where: Mapping[str, str], row: str, column: str) -> str:
+        """Where the sum of a row and a column is: in the product's array, or in the scratch memory."""
+        code, unit = self.code, self.unit
+        if self.direct:
+            return self._goal(where["batch"], row, column)
+        first = times(code, where["first"] if unit.waits else where["piece"], PIECE)
+        begin = times(code, where["begin"], PIECE)
+        top, left = (first, begin) if unit.by_rows else (begin, first)
+        place = plus(code, times(code, _minus(code, row, top), unit.across), _minus(code, column, left))
+        sums = self.sums
+        if unit.late:
+            sums = code.element("i8", sums, times(code, where["side"], unit.sums_bytes))
+        return code.element("float", sums, place)
+
+    def _goal(self, batch: str, row: str, column: str) -> str:
+        assert self.result
+        return goal_of(self.code, self.product, self.result, batch, row, column)
+
+    def _ahead(self, part: _Part, pieces: tuple[str, str]) -> Beside | None:
+        """What is asked for beside a block: the rows that its epilogue will meet."""
+        if not self.ahead:
+            return None
+        code = self.code
+        row, column = (times(code, piece, PIECE) for piece in pieces)
+        tile = Tile(self._indices(part.batch), row, column, str(PIECE), "1", PIECE, self.sums, self.unit.across)
+        return self.ahead(code, tile, 1)
+
+    def _fetch(self, beside: Beside, step: str) -> None:
+        """Some rows for each step of the depth."""
+        code, each = self.code, -(-PIECE // self.unit.steps)
+        for number in range(each):
+            row = plus(code, times(code, step, each), number)
+            starts = zip(beside.starts, beside.strides, strict=True)
+            beside.write(*(code.element("float", start, times(code, row, stride)) for start, stride in starts))
+
+    # --- What comes after ---
+
+    def _anew(self, batch: str, pieces: tuple[str, str], tiles: tuple[int, int], goal: str) -> None:
+        """The sums of a block by vectors."""
+        code, product, again = self.code, self.product, anew()
+        code.declarations |= again.declarations
+        code.declare(again.text())
+        left, right = product.left, product.right
+        sides = ((self.left, left, left.down, product.rows), (self.right, right, right.across, product.columns))
+        starts, counts = [], []
+        for (name, matrix, apart, count), piece, number in zip(sides, pieces, tiles, strict=True):
+            first = times(code, piece, PIECE)
+            start = start_of(code, product, name, matrix, batch)
+            starts.append(code.element("float", start, times(code, first, apart)))
+            counts.append(smaller(code, _minus(code, str(count), first), str(number * SIDE)))
+        numbers = (left.down, left.across, right.down, right.across, product.depth, *counts, self.across)
+        listed = ", ".join(f"i64 {number}" for number in numbers)
+        code.do(f"call void @{again.name}(ptr {starts[0]}, ptr {starts[1]}, ptr {goal}, {listed})")
+
+    def _copy(self, batch: str, rows: tuple[str, str], pieces: tuple[str, str], sums: str) -> None:
+        """Some rows (first, count) of sums in some pieces of columns to the array of the product."""
+        code, product = self.code, self.product
+        first = times(code, pieces[0], PIECE)
+        goal, columns = self._goal(batch, rows[0], first), _minus(code, str(product.columns), first)
+        count = smaller(code, times(code, _minus(code, *pieces[::-1]), PIECE), columns)
+        with code.loop("0", rows[1]) as line, code.loop("0", count, SIDE) as column:
+            here = code.element("float", sums, plus(code, times(code, line, self.across), column))
+            there = code.element("float", goal, plus(code, times(code, line, product.columns), column))
+            value = code.let(f"load {_VECTOR.type}, ptr {here}, align 64")
+            store_some(code, value, there, smaller(code, _minus(code, columns, column), str(SIDE)))
+
+    def _finish(self, batch: str, rows: tuple[str, str], pieces: tuple[str, str], sums: str) -> None:
+        """The epilogue of some rows (first, count) in some pieces of columns."""
+        code, product, finish, (begin, end) = self.code, self.product, self.finish, pieces
+        assert finish
+        whole, rest = divmod(product.columns, PIECE)
+
+        def call(first: str, panels: str, width: int) -> None:
+            column = times(code, first, PIECE)
+            address, stride = code.element("float", sums, times(code, _minus(code, first, begin), PIECE)), self.across
+            if self.result:
+                address, stride = self._goal(batch, rows[0], column), product.columns
+            finish(code, Tile(self._indices(batch), rows[0], column, rows[1], panels, width, address, stride))
+
+        if whole:
+            panels = _minus(code, smaller(code, end, str(whole)), begin)
+            with code.when(code.let(f"icmp sgt i64 {panels}, 0")):
+                call(begin, panels if self.unit.by_rows else "1", PIECE)
+        if rest:
+            with code.when(code.let(f"icmp sgt i64 {end}, {whole}")):
+                call(str(whole), "1", rest)
+
+    def _indices(self, batch: str) -> tuple[str, ...]:
+        return tuple(unravelled(self.code, batch, self.product.batch))
+
+
+class _Jobs:
+    """Some jobs that are done one by one between other work: `write(low, high, what)` writes the code of some."""
+
+    def __init__(self, code: Code, write: Callable[[str, str, Any], None]) -> None:
+        self.code, self.write = code, write
+        self.done, self.total = (code.variable("i64", "0") for _ in range(2))
+        self.what: Any = None
+
+    def begin(self, total: str, what: Any) -> None:
+        """So many jobs are to be done from now on."""
+        self.code.set("i64", self.done, "0")
+        self.code.set("i64", self.total, total)
+        self.what = what
+
+    def one(self) -> None:
+        """The next one, if there is one."""
+        code = self.code
+        low = code.get("i64", self.done)
+        with code.when(code.let(f"icmp slt i64 {low}, {code.get('i64', self.total)}")):
+            high = plus(code, low, 1)
+            self.write(low, high, self.what)
+            code.set("i64", self.done, high)
+
+    def all(self) -> None:
+        """All that are left."""
+        code = self.code
+        low, high = code.get("i64", self.done), code.get("i64", self.total)
+        with code.when(code.let(f"icmp slt i64 {low}, {high}")):
+            self.write(low, high, self.what)
+            code.set("i64", self.done, high)
+
+
+def _minus(code: Code, a: str, b: str) -> str:
+    if b == "0":
+        return a
+    return str(int(a) - int(b)) if is_number(a) and is_number(b) else code.let(f"sub nsw i64 {a}, {b}")
+
+
+def _unit(code: Code, name: str, operands: str = "") -> None:
+    """An instruction of the unit, which names its registers by number."""
+    kinds = ", ".join(operand.split()[0] for operand in operands.split(", ") if operand)
+    code.declare(f"declare void @llvm.x86.{name}({kinds})")
+    code.do(f"call void @llvm.x86.{name}({operands})")

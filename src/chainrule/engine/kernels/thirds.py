@@ -1,0 +1,246 @@
+"""Operands for a matrix unit: each float32 as the sum of three bfloat16, laid out as tile registers read them.
+
+A bfloat16 has the range of a float32 and 8 of its 24 bits. So a number is, exactly, a rounded third, plus the rounded
+third of what is left, plus what is left then. Of the nine products of two such sums the three smallest are below the
+rounding of a float32 and left out (Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype
+for higher-precision computations", 2019).
+
+A tile of the left operand is 16 rows, each 32 steps of the depth; a tile of the right operand is 16 pairs of steps of
+16 columns each. A step is paired with the one 16 further, so both are made from pairs of whole vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chainrule.engine.code import Code, Kind
+from chainrule.engine.dtypes import float32
+from chainrule.engine.kernels.packing import transpose
+from chainrule.engine.kernels.shares import larger, plus, smaller, times
+
+SIDE = 16  # rows of a tile, or columns
+STEPS = 32  # steps along the depth in a tile
+THIRDS = 3
+TILE = 1024  # bytes
+TURNED = 2 * TILE  # bytes of scratch memory in which vectors are transposed
+
+_VECTOR = Kind(float32, SIDE)
+_QUARTERS = 4  # of the rows of a tile, which are jobs of their own
+_ROWS = SIDE // _QUARTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How an operand lies in memory: rows of the left one or columns of the right one, over the depth.
+
+    Attributes
+    ----------
+    count, depth
+        How many lines there are, and how long each is.
+    across, along
+        Elements from one line to the next, and from one step of the depth to the next; one of them is 1.
+    is_left
+        Whether it is the left operand.
+    far
+        Whether it is so large that two tiles of lines are asked for while the two before are split.
+    """
+
+    count: int
+    depth: int
+    across: int
+    along: int
+    is_left: bool
+    far: bool = False
+
+    @property
+    def tiles(self) -> int:
+        """Tiles side by side."""
+        return -(-self.count // SIDE)
+
+    @property
+    def pieces(self) -> int:
+        """Pairs of tiles."""
+        return -(-self.tiles // 2)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many tiles pieces have: two, and the last maybe one."""
+        return ((2,) if self.tiles > 1 else ()) + ((1,) if self.tiles % 2 else ())
+
+    @property
+    def steps(self) -> int:
+        """Tiles along the depth."""
+        return -(-self.depth // STEPS)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether vectors in memory are columns of a tile."""
+        return self.is_left != (self.along == 1)
+
+    @property
+    def _between(self) -> int:
+        """Elements from one vector to the next."""
+        return self.across if self.along == 1 else self.along
+
+    @property
+    def _is_ragged(self) -> bool:
+        return bool(self.count % SIDE or self.depth % STEPS)
+
+    @property
+    def jobs(self) -> int:
+        """In how many jobs the thirds of a tile are made."""
+        return _QUARTERS + (2 if self.is_turned else 0)
+
+    def packer(self, steps: int) -> Code:
+        """A function that makes thirds of two neighbouring tiles, job by job.
+
+        Its parameters are the address of the whole operand, that of the first thirds, that of a vector to which the
+        last thirds are added, and that of some scratch memory (`TURNED` bytes); the numbers of the first tile and of
+        its first step of the depth; and the first job, and that after the last. Jobs go from step to step; the thirds
+        of the second tile begin `steps` tiles after the first.
+        """
+        side = "left" if self.is_left else "right"
+        name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{'_far' * self.far}"
+        numbers = [("i64", number) for number in ("tile", "step", "low", "high")]
+        pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "seen", "turned")]
+        code = Code(name, [*pointers, *numbers], internal=True, masked=True)
+        with code.loop("%low", "%high") as job:
+            pair = code.let(f"udiv i64 {job}, {self.jobs}")
+            number = code.let(f"urem i64 {job}, {self.jobs}")
+            second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
+            tile = plus(code, "%tile", second)
+            place = plus(code, times(code, second, steps), step)
+            goal = code.element("i8", "%goal", times(code, place, THIRDS * TILE))
+            with code.when(code.let(f"icmp slt i64 {tile}, {self.tiles}")):
+                self._job(code, tile, plus(code, "%step", step), goal, number)
+        return code
+
+    def _job(self, code: Code, tile: str, step: str, goal: str, number: str) -> None:
+        line, first = times(code, tile, SIDE), times(code, step, STEPS)
+        start = plus(code, times(code, line, self.across), times(code, first, self.along))
+        start = code.element("float", "%source", start)
+        if not self._is_ragged:
+            self._part_of_tile(code, start, goal, number, None)
+            return
+        lines = smaller(code, code.let(f"sub nsw i64 {self.count}, {line}"), str(SIDE))
+        steps = smaller(code, code.let(f"sub nsw i64 {self.depth}, {first}"), str(STEPS))
+        is_whole = code.let(
+            f"and i1 {code.let(f'icmp eq i64 {lines}, {SIDE}')}, {code.let(f'icmp eq i64 {steps}, {STEPS}')}"
+        )
+        with code.when(is_whole):
+            self._part_of_tile(code, start, goal, number, None)
+        with code.when(code.let(f"xor i1 {is_whole}, true")):
+            halves = smaller(code, steps, str(SIDE)), larger(code, code.let(f"sub nsw i64 {steps}, {SIDE}"), "0")
+            vectors, lanes = ((lines, lines), halves) if self.along == 1 else (halves, (lines, lines))
+            part = _Part(vectors, tuple(mask_of(code, count) for count in lanes))
+            self._part_of_tile(code, start, goal, number, part)
+
+    def _part_of_tile(self, code: Code, start: str, goal: str, number: str, part: _Part | None) -> None:
+        """A job: some rows of a tile; where vectors have to be transposed for it, that is done half by half before."""
+        apart, half = self._between, SIDE * self.along
+        if not self.is_turned:
+            row = times(code, number, _ROWS)
+            starts = (start, code.element("float", start, str(half)))
+            for line in range(_ROWS * self.far):
+                for here in starts:
+                    self._fetch(code, code.element("float", here, times(code, plus(code, row, line), apart)))
+            _rows(code, starts, apart, goal, row, part)
+            return
+        with code.when(code.let(f"icmp slt i64 {number}, 2")):
+            self._turn(code, code.element("float", start, times(code, number, half)), number, part)
+        with code.when(code.let(f"icmp sge i64 {number}, 2")):
+            row = times(code, code.let(f"sub nsw i64 {number}, 2"), _ROWS)
+            _rows(code, ("%turned", code.element("float", "%turned", str(SIDE))), STEPS, goal, row, None)
+
+    def _turn(self, code: Code, start: str, half: str, part: _Part | None) -> None:
+        """The vectors of one half of a tile, transposed."""
+        if part:
+            is_first = code.let(f"icmp eq i64 {half}, 0")
+            count = code.let(f"select i1 {is_first}, i64 {part.vectors[0]}, i64 {part.vectors[1]}")
+            lanes = code.let(f"select i1 {is_first}, i{SIDE} {part.lanes[0]}, i{SIDE} {part.lanes[1]}")
+            part = _Part((count, count), (lanes, lanes))
+        places = [code.element("float", start, str(number * self._between)) for number in range(SIDE)]
+        for place in places if self.far else ():
+            self._fetch(code, place)
+        vectors = [_line(code, place, part, 0, number) for number, place in enumerate(places)]
+        goal = code.element("float", "%turned", times(code, half, SIDE))
+        for number, vector in enumerate(transpose(code, _VECTOR, vectors)):
+            there = code.element("float", goal, str(number * STEPS))
+            code.do(f"store {_VECTOR.type} {vector}, ptr {there}, align 64")
+
+    def _fetch(self, code: Code, address: str) -> None:
+        """Ask for what lies two tiles of lines further."""
+        code.fetch(code.element("float", address, str(2 * SIDE * self.across)), cache=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a tile is there, of its first and of its second half: how many vectors, and which lanes of them."""
+
+    vectors: tuple[str, str]
+    lanes: tuple[str, ...]
+
+
+def _rows(code: Code, starts: tuple[str, str], apart: int, goal: str, first: str, part: _Part | None) -> None:
+    """A quarter of the rows of a tile, from pairs of vectors that begin at `starts` and are `apart` from row to row."""
+    seen = code.let(f"load {_VECTOR.type}, ptr %seen, align 64")
+    for number in range(_ROWS):
+        row = plus(code, first, number)
+        place = times(code, row, apart)
+        pair = [_line(code, code.element("float", start, place), part, half, row) for half, start in enumerate(starts)]
+        there = code.element("i32", goal, times(code, row, SIDE))
+        found, last = thirds(code, *pair)
+        for third, words in enumerate(found):
+            code.do(f"store <{SIDE} x i32> {words}, ptr {code.element('i8', there, str(third * TILE))}, align 64")
+        both = code.let(f"fadd {_VECTOR.type} {last[0]}, {last[1]}")
+        seen = code.let(f"fadd {_VECTOR.type} {seen}, {both}")
+    code.do(f"store {_VECTOR.type} {seen}, ptr %seen, align 64")
+
+
+def _line(code: Code, address: str, part: _Part | None, half: int, number: str | int) -> str:
+    """A vector, of which only what is there is read; the rest is zero."""
+    if part is None:
+        return code.let(f"load {_VECTOR.type}, ptr {address}, align 4")
+    is_there = code.let(f"icmp sgt i64 {part.vectors[half]}, {number}")
+    lanes = code.let(f"select i1 {is_there}, i{SIDE} {part.lanes[half]}, i{SIDE} 0")
+    mask = code.let(f"bitcast i{SIDE} {lanes} to {_VECTOR.mask}")
+    name = f"@llvm.masked.load.v{SIDE}f32.p0"
+    code.declare(f"declare {_VECTOR.type} {name}(ptr, {_VECTOR.mask}, {_VECTOR.type})")
+    nothing = f"{_VECTOR.type} zeroinitializer"
+    return code.let(f"call {_VECTOR.type} {name}(ptr align 4 {address}, {_VECTOR.mask} {mask}, {nothing})")
+
+
+def store_some(code: Code, value: str, place: str, count: str) -> None:
+    """The first `count` elements of a vector to memory."""
+    mask = code.let(f"bitcast i{SIDE} {mask_of(code, count)} to {_VECTOR.mask}")
+    name = f"@llvm.masked.store.v{SIDE}f32.p0"
+    code.declare(f"declare void {name}({_VECTOR.type}, ptr, {_VECTOR.mask})")
+    code.do(f"call void {name}({_VECTOR.type} {value}, ptr align 4 {place}, {_VECTOR.mask} {mask})")
+
+
+def mask_of(code: Code, count: str) -> str:
+    """An integer whose lowest `count` bits (at most `SIDE`) are set."""
+    power = code.let(f"shl i64 1, {count}")
+    return code.let(f"trunc i64 {code.let(f'add i64 {power}, -1')} to i{SIDE}")
+
+
+def thirds(code: Code, first: str, second: str) -> tuple[list[str], list[str]]:
+    """Two vectors of float32 as three of pairs of bfloat16, of which the sum is exact; and the last thirds, which are
+    NaN where a number is no finite one, or so large that a third of it is not.
+
+    Each third but the last is rounded to nearest, so what is left out of a product has either sign.
+    """
+    bits, high = _VECTOR.bits, _VECTOR.integer(-0x10000)
+    found, rest = [], [first, second]
+    for third in range(THIRDS):
+        words = [code.let(f"bitcast {_VECTOR.type} {value} to {bits}") for value in rest]
+        if third < THIRDS - 1:  # what is left for the last has 8 bits already
+            words = [code.let(f"add {bits} {word}, {_VECTOR.integer(0x8000)}") for word in words]
+        upper = [code.let(f"and {bits} {word}, {high}") for word in words]
+        low = code.let(f"lshr {bits} {words[0]}, {_VECTOR.integer(16)}")
+        found.append(code.let(f"or {bits} {low}, {upper[1]}"))
+        if third == THIRDS - 1:
+            break
+        rounded = [code.let(f"bitcast {bits} {word} to {_VECTOR.type}") for word in upper]
+        rest = [code.let(f"fsub {_VECTOR.type} {a}, {b}") for a, b in zip(rest, rounded, strict=True)]
+    return found, rest
