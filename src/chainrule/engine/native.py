@@ -23,6 +23,8 @@ from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
 
 building = threading.RLock()  # LLVM's global state is not made for two builders at a time; nobody forks meanwhile
+_LONG = 6500  # lines of a module
+_TRIED = (22,)  # versions of LLVM that are known to have the option: one that has not would end the process
 _KEPT = 64  # modules whose machine code stays in this process although nobody uses it
 if hasattr(os, "register_at_fork"):  # a child that is forked finds nothing half built, and the lock free
     os.register_at_fork(before=building.acquire, after_in_parent=building.release, after_in_child=building.release)
@@ -158,7 +160,23 @@ def _compiled(text: str, target: Target) -> bytes:
     """The object code of a module."""
     with _undisturbed():
         machine = _machine(target)
-        return bytes(machine.emit_object(_optimised(text, machine)))
+        module = _optimised(text, machine)
+        with _quickly(text.count("\n") > _LONG):
+            return bytes(machine.emit_object(module))
+
+
+@contextmanager
+def _quickly(wanted: bool) -> Iterator[None]:
+    """LLVM chooses the addresses in loops as they are written: to find better ones takes a third of the time to make
+    the code of a long module, whose loops are not the faster for it."""
+    if not wanted or llvm().llvm_version_info[0] not in _TRIED:
+        yield
+        return
+    llvm().set_option("chainrule", "--disable-lsr")
+    try:
+        yield
+    finally:
+        llvm().set_option("chainrule", "--disable-lsr=false")
 
 
 def optimised_text(text: str, target: Target) -> str:

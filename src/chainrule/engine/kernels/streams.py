@@ -137,7 +137,8 @@ class UnitWriter:
                 goals = code.element("i8", self.resident, place), self._seen(part, unit.resident, piece)
                 self._forget(part, goals[1])
                 jobs = times(code, part.count, 2 * unit.resident.jobs)
-                self._pack(unit.resident, part.batch, goals, (piece, part.done), ("0", jobs))
+                with code.loop("0", jobs) as job:
+                    self._pack(unit.resident, part.batch, goals, (piece, part.done), job)
 
     def _seen(self, part: _Part, lines: Lines, piece: str) -> str:
         """Where the last thirds of a piece are added up."""
@@ -155,17 +156,15 @@ class UnitWriter:
         with code.when(code.let(f"icmp eq i64 {part.done}, 0")):
             code.do(f"store {_VECTOR.type} zeroinitializer, ptr {seen}, align 64")
 
-    def _pack(
-        self, lines: Lines, batch: str, goals: tuple[str, str], place: tuple[str, str], jobs: tuple[str, str]
-    ) -> None:
-        """Some jobs of splitting a piece of an operand, from a step of the depth on."""
+    def _pack(self, lines: Lines, batch: str, goals: tuple[str, str], place: tuple[str, str], job: str) -> None:
+        """A job of splitting a piece of an operand, from a step of the depth on."""
         code, packer = self.code, lines.packer(self.unit.steps)
         code.declarations |= packer.declarations
         code.declare(packer.text())
         name, matrix = (self.left, self.product.left) if lines.is_left else (self.right, self.product.right)
         source = start_of(code, self.product, name, matrix, batch)
         pointers = ", ".join(f"ptr {pointer}" for pointer in (source, *goals, self.turned))
-        numbers = ", ".join(f"i64 {number}" for number in (times(code, place[0], 2), place[1], *jobs))
+        numbers = ", ".join(f"i64 {number}" for number in (times(code, place[0], 2), place[1], job))
         code.do(f"call void @{packer.name}({pointers}, {numbers})")
 
     @contextmanager
@@ -201,11 +200,11 @@ class UnitWriter:
             self._forget(part, self._seen(part, self.unit.streamed, piece))
         self.next.begin(jobs, (part, piece))
 
-    def _split(self, low: str, high: str, what: tuple[_Part, str]) -> None:
+    def _split(self, job: str, what: tuple[_Part, str]) -> None:
         part, piece = what
         other = self.code.let(f"xor i64 {self.code.get('i64', self.side)}, 1")
         goals = self._place_of(other), self._seen(part, self.unit.streamed, piece)
-        self._pack(self.unit.streamed, part.batch, goals, (piece, part.done), (low, high))
+        self._pack(self.unit.streamed, part.batch, goals, (piece, part.done), job)
 
     def _place_of(self, side: str) -> str:
         """Where the thirds of a streamed piece are."""
@@ -230,7 +229,7 @@ class UnitWriter:
             jobs = code.let(f"udiv i64 {plus(code, rows, _WIDE - 1)}, {_WIDE}")
         if part.is_last:
             jobs = code.let(f"select i1 {part.is_last}, i64 {jobs}, i64 0")
-        self.before.begin(jobs, None)
+        self.before.begin(jobs)
         if part.is_last:
             self.before.all()
 
@@ -238,25 +237,24 @@ class UnitWriter:
     def _jobs_in_row(self) -> int:
         return -(-self.unit.chunk // _WIDE)
 
-    def _complete(self, low: str, high: str, what: None) -> None:
-        """Some jobs for the sums of the piece before: each a row of a few pieces of columns, or a few rows of one."""
+    def _complete(self, job: str, what: None) -> None:
+        """A job for the sums of the piece before: a row of a few pieces of columns, or a few rows of one."""
         code, unit = self.code, self.unit
         late = {name: code.get("i64", slot) for name, slot in self.late.items()}
-        with code.loop(low, high) as job:
-            if unit.by_rows:
-                row = plus(code, times(code, late["piece"], PIECE), code.let(f"udiv i64 {job}, {self._jobs_in_row}"))
-                begin = times(code, code.let(f"urem i64 {job}, {self._jobs_in_row}"), _WIDE)
-                begin = plus(code, late["begin"], begin)
-                end, rows = smaller(code, plus(code, begin, _WIDE), late["end"]), "1"
-            else:
-                row = plus(code, times(code, late["begin"], PIECE), times(code, job, _WIDE))
-                begin, end = late["piece"], plus(code, late["piece"], 1)
-                rows = smaller(code, _minus(code, str(self.product.rows), row), str(_WIDE))
-            place = self._sums(late, row, times(code, begin, PIECE))
-            if self.copies:
-                self._copy(late["batch"], (row, rows), (begin, end), place)
-            if self.finish:
-                self._finish(late["batch"], (row, rows), (begin, end), place)
+        if unit.by_rows:
+            row = plus(code, times(code, late["piece"], PIECE), code.let(f"udiv i64 {job}, {self._jobs_in_row}"))
+            begin = times(code, code.let(f"urem i64 {job}, {self._jobs_in_row}"), _WIDE)
+            begin = plus(code, late["begin"], begin)
+            end, rows = smaller(code, plus(code, begin, _WIDE), late["end"]), "1"
+        else:
+            row = plus(code, times(code, late["begin"], PIECE), times(code, job, _WIDE))
+            begin, end = late["piece"], plus(code, late["piece"], 1)
+            rows = smaller(code, _minus(code, str(self.product.rows), row), str(_WIDE))
+        place = self._sums(late, row, times(code, begin, PIECE))
+        if self.copies:
+            self._copy(late["batch"], (row, rows), (begin, end), place)
+        if self.finish:
+            self._finish(late["batch"], (row, rows), (begin, end), place)
 
     # --- Blocks ---
 
@@ -305,6 +303,8 @@ class UnitWriter:
     def _beside(self, tiles: tuple[int, int]) -> list[tuple[int, Callable[[], None]]]:
         """What is done beside the products of a step: after which of them, and how."""
         unit, total = self.unit, len(PRODUCTS) * tiles[0] * tiles[1]
+        if tiles != (unit.left.widths[0], unit.right.widths[0]):
+            return []  # the last piece: what is left is done after it
         steps = unit.chunk * unit.steps
         found: list[tuple[int, Callable[[], None]]] = []
         kinds = [(self.next, 2 * unit.streamed.jobs * unit.steps)]
@@ -447,14 +447,14 @@ class UnitWriter:
 
 
 class _Jobs:
-    """Some jobs that are done one by one between other work: `write(low, high, what)` writes the code of some."""
+    """Some jobs that are done one by one between other work: `write(number, what)` writes the code of one."""
 
-    def __init__(self, code: Code, write: Callable[[str, str, Any], None]) -> None:
+    def __init__(self, code: Code, write: Callable[[str, Any], None]) -> None:
         self.code, self.write = code, write
         self.done, self.total = (code.variable("i64", "0") for _ in range(2))
         self.what: Any = None
 
-    def begin(self, total: str, what: Any) -> None:
+    def begin(self, total: str, what: Any = None) -> None:
         """So many jobs are to be done from now on."""
         self.code.set("i64", self.done, "0")
         self.code.set("i64", self.total, total)
@@ -463,19 +463,18 @@ class _Jobs:
     def one(self) -> None:
         """The next one, if there is one."""
         code = self.code
-        low = code.get("i64", self.done)
-        with code.when(code.let(f"icmp slt i64 {low}, {code.get('i64', self.total)}")):
-            high = plus(code, low, 1)
-            self.write(low, high, self.what)
-            code.set("i64", self.done, high)
+        number = code.get("i64", self.done)
+        with code.when(code.let(f"icmp slt i64 {number}, {code.get('i64', self.total)}")):
+            self.write(number, self.what)
+            code.set("i64", self.done, plus(code, number, 1))
 
     def all(self) -> None:
         """All that are left."""
         code = self.code
-        low, high = code.get("i64", self.done), code.get("i64", self.total)
-        with code.when(code.let(f"icmp slt i64 {low}, {high}")):
-            self.write(low, high, self.what)
-            code.set("i64", self.done, high)
+        total = code.get("i64", self.total)
+        with code.loop(code.get("i64", self.done), total) as number:
+            self.write(number, self.what)
+        code.set("i64", self.done, total)
 
 
 def _minus(code: Code, a: str, b: str) -> str:

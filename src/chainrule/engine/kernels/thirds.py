@@ -92,27 +92,26 @@ class Lines:
         return _QUARTERS + (2 if self.is_turned else 0)
 
     def packer(self, steps: int) -> Code:
-        """A function that makes thirds of two neighbouring tiles, job by job.
+        """A function that does a job of making thirds of two neighbouring tiles.
 
         Its parameters are the address of the whole operand, that of the first thirds, that of a vector to which the
         last thirds are added, and that of some scratch memory (`TURNED` bytes); the numbers of the first tile and of
-        its first step of the depth; and the first job, and that after the last. Jobs go from step to step; the thirds
-        of the second tile begin `steps` tiles after the first.
+        its first step of the depth; and the number of the job. Jobs go from step to step; the thirds of the second tile
+        begin `steps` tiles after the first.
+
+        It has no loop over the jobs: LLVM takes over long to choose the addresses in one.
         """
         side = "left" if self.is_left else "right"
         name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{'_far' * self.far}"
-        numbers = [("i64", number) for number in ("tile", "step", "low", "high")]
+        numbers = [("i64", number) for number in ("tile", "step", "job")]
         pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "seen", "turned")]
         code = Code(name, [*pointers, *numbers], internal=True, masked=True)
-        with code.loop("%low", "%high") as job:
-            pair = code.let(f"udiv i64 {job}, {self.jobs}")
-            number = code.let(f"urem i64 {job}, {self.jobs}")
-            second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
-            tile = plus(code, "%tile", second)
-            place = plus(code, times(code, second, steps), step)
-            goal = code.element("i8", "%goal", times(code, place, THIRDS * TILE))
-            with code.when(code.let(f"icmp slt i64 {tile}, {self.tiles}")):
-                self._job(code, tile, plus(code, "%step", step), goal, number)
+        pair, number = code.let(f"udiv i64 %job, {self.jobs}"), code.let(f"urem i64 %job, {self.jobs}")
+        second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
+        tile, place = plus(code, "%tile", second), plus(code, times(code, second, steps), step)
+        goal = code.element("i8", "%goal", times(code, place, THIRDS * TILE))
+        with code.when(code.let(f"icmp slt i64 {tile}, {self.tiles}")):
+            self._job(code, tile, plus(code, "%step", step), goal, number)
         return code
 
     def _job(self, code: Code, tile: str, step: str, goal: str, number: str) -> None:
