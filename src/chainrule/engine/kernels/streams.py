@@ -29,7 +29,8 @@ from chainrule.engine.kernels.tile import Finish, Tile
 from chainrule.engine.kernels.unit import BLOCK, PIECE, PRODUCTS, Unit
 
 _CLAIM = 16000  # cycles of work that a thread claims at a time
-_CLAIMS = 8  # times that all threads together claim at most: between them nothing is done beside
+_CLAIMS = 8  # times that all threads together claim at most: the first piece of each is not split beside another
+_LEAST = 4  # pieces that are claimed together, for the same reason
 _WIDE = 2  # pieces of columns, or rows, that are completed in one job
 
 _VECTOR = Kind(float32, SIDE)
@@ -91,7 +92,8 @@ class UnitWriter:
         _unit(code, "ldtilecfg", f"ptr {self.settings}")
         pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
         cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
-        claim = unit.group if unit.waits else max(int(_CLAIM / cycles), -(-batches * pieces // _CLAIMS))
+        least = -(-batches * pieces // (_CLAIMS if unit.is_whole else 2))  # who claims, splits all that is resident
+        claim = unit.group if unit.waits else max(int(_CLAIM / cycles), least, _LEAST)
         with ExitStack() as stack:
             share = stack.enter_context(parts(code, [batches, pieces], 0 if self.claimed else None, claim))
             batch = stack.enter_context(share.level(0))

@@ -42,7 +42,7 @@ class Lines:
     is_left
         Whether it is the left operand.
     far
-        Whether it is so large that two tiles of lines are asked for while the two before are split.
+        Whether it is so large that the next step of the depth is asked for while one is split.
     """
 
     count: int
@@ -168,8 +168,8 @@ class Lines:
             code.do(f"store {_VECTOR.type} {vector}, ptr {there}, align 64")
 
     def _fetch(self, code: Code, address: str) -> None:
-        """Ask for what lies two tiles of lines further."""
-        code.fetch(code.element("float", address, str(2 * SIDE * self.across)), cache=2)
+        """Ask for what lies in the next step of the depth."""
+        code.fetch(code.element("float", address, str(STEPS * self.along)), cache=2)
 
 
 @dataclass(frozen=True, slots=True)

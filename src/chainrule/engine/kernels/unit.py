@@ -23,7 +23,7 @@ _LEAST_DEPTH = 16  # from which on the products that are left out are less than 
 _MOST_STEPS = 16  # tiles along the depth that are taken together
 _RESIDENT_SHARE = 0.5  # of the second cache, for the thirds of the resident operand
 _FAR_RESIDENT_SHARE = 0.4  # likewise, where the epilogue reads much
-_NEAR_SHARE = 0.7  # likewise, which a streamed operand may have and still be near
+_NEAR_SHARE = 0.7  # likewise, which an operand may have and still be near
 _WAITING = 1024 * 1024  # bytes of sums that wait for the next part of the depth
 _FAR_SHARE = 4.0  # of the second cache, past which what an epilogue reads is asked for ahead
 _VECTORS = 0.8  # of what the processor could do, that products by vectors reach
@@ -76,8 +76,11 @@ class Unit:
         by_rows = product.beside > 0 or product.rows >= product.columns
         steps = even(first.steps, _MOST_STEPS)
         streamed, resident = (first, second) if by_rows else (second, first)
-        if streamed.count * streamed.depth * product.dtype.itemsize > _NEAR_SHARE * target.second_cache:
-            streamed = replace(streamed, far=True)
+        near = _NEAR_SHARE * target.second_cache
+        streamed, resident = (
+            replace(lines, far=lines.count * lines.depth * product.dtype.itemsize > near)
+            for lines in (streamed, resident)
+        )
         first, second = (streamed, resident) if by_rows else (resident, streamed)
         far = product.beside > _FAR_SHARE * target.second_cache
         share = _FAR_RESIDENT_SHARE if far else _RESIDENT_SHARE
@@ -110,6 +113,11 @@ class Unit:
     def is_direct(self, *, kept: bool) -> bool:
         """Whether sums go to the array of the product at once."""
         return kept and self.left.count % SIDE == 0 == self.right.count % SIDE
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the resident operand is kept together, so that it is split once."""
+        return self.chunk == self.resident.pieces and not self.waits
 
     @property
     def met(self) -> tuple[int, int]:
