@@ -14,19 +14,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.dtypes import float32
+from chainrule.engine.kernels import registers
 from chainrule.engine.kernels.anew import anew
-from chainrule.engine.kernels.packing import moved
+from chainrule.engine.kernels.jobs import Jobs
 from chainrule.engine.kernels.plan import Product
+from chainrule.engine.kernels.registers import PRODUCTS, Tiles
 from chainrule.engine.kernels.shares import is_number, parts, plus, smaller, times, unravelled
 from chainrule.engine.kernels.strips import goal_of, start_of
 from chainrule.engine.kernels.sums import Ahead, Beside
 from chainrule.engine.kernels.thirds import SIDE, THIRDS, TILE, Lines, store_some
 from chainrule.engine.kernels.tile import Finish, Tile
-from chainrule.engine.kernels.unit import BLOCK, PIECE, PRODUCTS, Unit
+from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
 
 _CLAIM = 16000  # cycles of work that a thread claims at a time
 _CLAIMS = 8  # times that all threads together claim at most: the first piece of each is not split beside another
@@ -34,7 +35,6 @@ _LEAST = 4  # pieces that are claimed together, for the same reason
 _WIDE = 2  # pieces of columns, or rows, that are completed in one job
 
 _VECTOR = Kind(float32, SIDE)
-_CONFIGURATION = (1, 0, *[0x0040_0040_0040_0040] * 2, 0, 0, 0x1010_1010_1010_1010, 0)  # eight tiles of 16 x 64 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,10 @@ class UnitWriter:
         self.held = code.variable("i64", "-1")  # of which part the resident thirds are
         self.side = code.variable("i64", "0")  # which of two places are those of this piece
         self.direct = unit.is_direct(kept=result is not None)
-        self.next = _Jobs(code, self._split)
+        self.next = Jobs(code, self._split)
+        self.coming: tuple[_Part, str] | None = None  # what the jobs of `next` split
         self.copies = result is not None and not self.direct
-        self.before = _Jobs(code, self._complete) if finish or self.copies else None
+        self.before = Jobs(code, self._complete) if finish or self.copies else None
         self.late = {name: code.variable("i64", "0") for name in ("batch", "piece", "first", "begin", "end", "side")}
 
     # --- Loops ---
@@ -87,9 +88,7 @@ class UnitWriter:
     def write(self) -> None:
         """A thread's share of the product."""
         code, unit = self.code, self.unit
-        for number, word in enumerate(_CONFIGURATION):
-            code.do(f"store i64 {word}, ptr {code.element('i64', self.settings, str(number))}")
-        _unit(code, "ldtilecfg", f"ptr {self.settings}")
+        registers.set_up(code, self.settings)
         pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
         cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
         least = -(-batches * pieces // (_CLAIMS if unit.is_whole else 2))  # who claims, splits all that is resident
@@ -123,7 +122,7 @@ class UnitWriter:
                 self._end(part, piece)
         if self.before:
             self.before.all()
-        _unit(code, "tilerelease")
+        registers.release(code)
 
     def _pack_resident(self, part: _Part) -> None:
         """The resident thirds of a chunk, unless they are there."""
@@ -200,10 +199,13 @@ class UnitWriter:
                 self._forget(part, self._seen(part, self.unit.streamed, piece))
         else:
             self._forget(part, self._seen(part, self.unit.streamed, piece))
-        self.next.begin(jobs, (part, piece))
+        self.coming = part, piece
+        self.next.begin(jobs)
 
-    def _split(self, job: str, what: tuple[_Part, str]) -> None:
-        part, piece = what
+    def _split(self, job: str) -> None:
+        """A job for the piece that comes next."""
+        assert self.coming
+        part, piece = self.coming
         other = self.code.let(f"xor i64 {self.code.get('i64', self.side)}, 1")
         goals = self._place_of(other), self._seen(part, self.unit.streamed, piece)
         self._pack(self.unit.streamed, part.batch, goals, (piece, part.done), job)
@@ -239,7 +241,7 @@ class UnitWriter:
     def _jobs_in_row(self) -> int:
         return -(-self.unit.chunk // _WIDE)
 
-    def _complete(self, job: str, what: None) -> None:
+    def _complete(self, job: str) -> None:
         """A job for the sums of the piece before: a row of a few pieces of columns, or a few rows of one."""
         code, unit = self.code, self.unit
         late = {name: code.get("i64", slot) for name, slot in self.late.items()}
@@ -260,36 +262,28 @@ class UnitWriter:
 
     # --- Blocks ---
 
-    def _block(self, part: _Part, pieces: tuple[str, str], tiles: tuple[int, int]) -> None:
+    def _block(self, part: _Part, pieces: tuple[str, str], tiles: Tiles) -> None:
         """The sums of a block over a part of the depth, checked if it is the last."""
         code, unit = self.code, self.unit
         where = {"batch": part.batch, "first": part.first, "begin": part.begin, "side": code.get("i64", self.side)}
         where["piece"] = pieces[0] if unit.by_rows else pieces[1]
         here = self._sums(where, *(times(code, piece, PIECE) for piece in pieces))
         starts = [self._thirds(part, unit.left, pieces[0]), self._thirds(part, unit.right, pieces[1])]
-        places = [
-            (down * 2 + across, moved(code, _VECTOR, here, down * SIDE * self.across + across * SIDE))
-            for down in range(tiles[0])
-            for across in range(tiles[1])
-        ]
-        apart = self.across * 4
         is_first = code.let(f"icmp eq i64 {part.done}, 0")
         with code.when(is_first):
-            for register, _ in places:
-                _unit(code, "tilezero", f"i8 {register}")
+            registers.clear(code, tiles)
         if unit.waits:
             with code.when(code.let(f"xor i1 {is_first}, true")):
-                for register, place in places:
-                    _unit(code, "tileloadd64", f"i8 {register}, ptr {place}, i64 {apart}")
+                registers.load(code, tiles, here, self.across)
         fetched = self._ahead(part, pieces)
         with code.loop("0", part.count) as step:
             moves = times(code, step, THIRDS * TILE)
             beside = self._beside(tiles)
             if fetched:
                 beside.append((0, lambda: self._fetch(fetched, step)))
-            self._products(tiles, [code.element("i8", start, moves) for start in starts], beside)
-        for register, place in places:
-            _unit(code, "tilestored64", f"i8 {register}, ptr {place}, i64 {apart}")
+            here_left, here_right = (code.element("i8", start, moves) for start in starts)
+            registers.multiply(code, tiles, (here_left, here_right), unit.steps * THIRDS * TILE, beside)
+        registers.store(code, tiles, here, self.across)
         totals = [
             code.let(f"load {_VECTOR.type}, ptr {self._seen(part, lines, piece)}, align 64")
             for lines, piece in ((unit.left, pieces[0]), (unit.right, pieces[1]))
@@ -302,7 +296,7 @@ class UnitWriter:
         with code.when(is_wrong):
             self._anew(part.batch, pieces, tiles, here)
 
-    def _beside(self, tiles: tuple[int, int]) -> list[tuple[int, Callable[[], None]]]:
+    def _beside(self, tiles: Tiles) -> list[tuple[int, Callable[[], None]]]:
         """What is done beside the products of a step: after which of them, and how."""
         unit, total = self.unit, len(PRODUCTS) * tiles[0] * tiles[1]
         if tiles != (unit.left.widths[0], unit.right.widths[0]):
@@ -317,33 +311,6 @@ class UnitWriter:
             each = min(-(-count // steps), total)
             found += [(number * total // each, jobs.one) for number in range(each)]
         return found
-
-    def _products(
-        self, tiles: tuple[int, int], starts: list[str], beside: list[tuple[int, Callable[[], None]]]
-    ) -> None:
-        """Six products of thirds, in an order in which most of them find their operands in registers."""
-        code = self.code
-        loaded: dict[int, str] = {}
-        apart, done = self.unit.steps * THIRDS * TILE, 0
-        for number, pair in enumerate(PRODUCTS):
-            after = PRODUCTS[min(number + 1, len(PRODUCTS) - 1)]
-            order = [(down, across) for down in range(tiles[0]) for across in range(tiles[1])]
-            if pair[0] == after[0]:  # the right operand's registers are free early for what comes next
-                order.sort(key=lambda place: place[::-1])
-            for place in order:
-                registers = (4 + place[0], 6 + place[1])
-                for side in range(2):
-                    offset = place[side] * apart + pair[side] * TILE
-                    address = f"{starts[side]} {offset}"
-                    if loaded.get(registers[side]) != address:
-                        where = code.element("i8", starts[side], str(offset))
-                        _unit(code, "tileloadd64", f"i8 {registers[side]}, ptr {where}, i64 64")
-                        loaded[registers[side]] = address
-                _unit(code, "tdpbf16ps", f"i8 {place[0] * 2 + place[1]}, i8 {registers[0]}, i8 {registers[1]}")
-                for when, write in beside:
-                    if when == done:
-                        write()
-                done += 1
 
     def _thirds(self, part: _Part, lines: Lines, piece: str) -> str:
         """Where the thirds of a piece begin."""
@@ -394,7 +361,7 @@ class UnitWriter:
 
     # --- What comes after ---
 
-    def _anew(self, batch: str, pieces: tuple[str, str], tiles: tuple[int, int], goal: str) -> None:
+    def _anew(self, batch: str, pieces: tuple[str, str], tiles: Tiles, goal: str) -> None:
         """The sums of a block by vectors."""
         code, product, again = self.code, self.product, anew()
         code.declarations |= again.declarations
@@ -448,45 +415,7 @@ class UnitWriter:
         return tuple(unravelled(self.code, batch, self.product.batch))
 
 
-class _Jobs:
-    """Some jobs that are done one by one between other work: `write(number, what)` writes the code of one."""
-
-    def __init__(self, code: Code, write: Callable[[str, Any], None]) -> None:
-        self.code, self.write = code, write
-        self.done, self.total = (code.variable("i64", "0") for _ in range(2))
-        self.what: Any = None
-
-    def begin(self, total: str, what: Any = None) -> None:
-        """So many jobs are to be done from now on."""
-        self.code.set("i64", self.done, "0")
-        self.code.set("i64", self.total, total)
-        self.what = what
-
-    def one(self) -> None:
-        """The next one, if there is one."""
-        code = self.code
-        number = code.get("i64", self.done)
-        with code.when(code.let(f"icmp slt i64 {number}, {code.get('i64', self.total)}")):
-            self.write(number, self.what)
-            code.set("i64", self.done, plus(code, number, 1))
-
-    def all(self) -> None:
-        """All that are left."""
-        code = self.code
-        total = code.get("i64", self.total)
-        with code.loop(code.get("i64", self.done), total) as number:
-            self.write(number, self.what)
-        code.set("i64", self.done, total)
-
-
 def _minus(code: Code, a: str, b: str) -> str:
     if b == "0":
         return a
     return str(int(a) - int(b)) if is_number(a) and is_number(b) else code.let(f"sub nsw i64 {a}, {b}")
-
-
-def _unit(code: Code, name: str, operands: str = "") -> None:
-    """An instruction of the unit, which names its registers by number."""
-    kinds = ", ".join(operand.split()[0] for operand in operands.split(", ") if operand)
-    code.declare(f"declare void @llvm.x86.{name}({kinds})")
-    code.do(f"call void @llvm.x86.{name}({operands})")

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.plan import ALIGNMENT, Product, even
+from chainrule.engine.kernels.registers import PRODUCTS
 from chainrule.engine.kernels.thirds import SIDE, STEPS, THIRDS, TILE, TURNED, Lines
 from chainrule.engine.target import Target
 
 PIECE = 2 * SIDE  # lines that are streamed together
-PRODUCTS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))  # of thirds, in an order in which neighbours share one
 BLOCK = 19.0  # cycles for a product of two tiles, in a block of two by two
 
 _LEAST_DEPTH = 16  # from which on the products that are left out are less than the rounding of sums by vectors
