@@ -7,6 +7,7 @@ registers; addresses are bytes-free: `element` steps by whole elements of a type
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -235,6 +236,32 @@ class Code:
     def text(self) -> str:
         """The whole function."""
         return "\n".join([self._head, "entry:", *self._slots, *self._lines, "  ret void", "}"])
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A finished function that others call; a module holds it once."""
+
+    name: str
+    text: str
+    declarations: tuple[str, ...]
+
+    @classmethod
+    def of(cls, code: Code) -> "Function":
+        """What was written."""
+        return cls(code.name, code.text(), tuple(code.declarations))
+
+    def call(self, code: Code, arguments: str) -> None:
+        """Write a call."""
+        for text in (*self.declarations, self.text):
+            code.declare(text)
+        code.do(f"call void @{self.name}({arguments})")
+
+
+@cache
+def shared(write: Callable[[], Code]) -> Function:
+    """A function that is the same in all modules."""
+    return Function.of(write())
 
 
 def literal(value: object, dtype: DType) -> str:

@@ -4,7 +4,8 @@ A mean that fades, such as Adam's of the gradient of a unit that is dead, or a g
 through many steps, ends among the denormal numbers, below 1.2e-38 in single precision. Processors of Intel take a
 hundred times as long over a vector that holds one, and there they stay. So arithmetic in a step that assigns states
 takes them for zero and makes none; a program that assigns nothing, such as a prediction, computes with them as IEEE 754
-says, and so do the kernels that call the C library, which counts on it.
+says, but for products on a matrix unit (see `kernels/streams.py`). So do the kernels that call the C library, which
+counts on it.
 
     flush()         sets that for this thread, and returns what was set before
     exact()         sets IEEE 754, likewise

@@ -161,15 +161,15 @@ def _compiled(text: str, target: Target) -> bytes:
     with _undisturbed():
         machine = _machine(target)
         module = _optimised(text, machine)
-        with _quickly(text.count("\n") > _LONG):
+        with _quickly(text):
             return bytes(machine.emit_object(module))
 
 
 @contextmanager
-def _quickly(wanted: bool) -> Iterator[None]:
+def _quickly(text: str) -> Iterator[None]:
     """LLVM chooses the addresses in loops as they are written: to find better ones takes a third of the time to make
     the code of a long module, whose loops are not the faster for it."""
-    if not wanted or llvm().llvm_version_info[0] not in _TRIED:
+    if text.count("\n") <= _LONG or llvm().llvm_version_info[0] not in _TRIED:
         yield
         return
     llvm().set_option("chainrule", "--disable-lsr")
@@ -189,7 +189,9 @@ def assembly(text: str, target: Target) -> str:
     """The machine code as assembler text."""
     with building, _undisturbed():
         machine = _machine(target)
-        return str(machine.emit_assembly(_optimised(text, machine)))
+        module = _optimised(text, machine)
+        with _quickly(text):
+            return str(machine.emit_assembly(module))
 
 
 def _machine(target: Target) -> Any:

@@ -7,6 +7,7 @@ Everything that differs between processors is here; the rest of the emitter asks
 import ctypes
 import json
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -88,11 +89,18 @@ class Target:
         return self.vector_bytes // itemsize
 
 
+_RULE = "2"  # by which a kind is chosen (see `_asked`): another number where that changes
 _X86 = "x86_64-unknown-linux-gnu"
 _AVX512 = Target("avx512", _X86, "skylake-avx512", "-prefer-256-bit", 64, 32, True, 32 * 1024, 1024 * 1024, True)
 KINDS = {
     "amx": replace(
-        _AVX512, name="amx", cpu="sapphirerapids", first_cache=48 * 1024, second_cache=2**21, matrix=True, parts=2
+        _AVX512,
+        name="amx",
+        features="-prefer-256-bit,+amx-tile,+amx-bf16",
+        first_cache=48 * 1024,
+        second_cache=2**21,
+        matrix=True,
+        parts=2,
     ),
     "avx512": _AVX512,
     "avx2": Target("avx2", _X86, "haswell", "", 32, 16, True),
@@ -137,6 +145,7 @@ def require_runnable(target: Target) -> None:
     """
     own = _detected()
     is_own = (target.triple, target.cpu, target.features) == (own.triple, own.cpu, own.features)
+    is_own &= target.matrix <= own.matrix
     if not is_own and target.name not in runnable():
         raise ArgumentError(
             f"code for {target.name} cannot run on this machine, only code for {', '.join(runnable())}. Unset "
@@ -168,7 +177,7 @@ def _names() -> tuple[str, str, str, str]:
     To load LLVM takes long, so its answer is kept until the machine is started anew.
     """
     processor = _processor()
-    key = key_of("processor", " ".join(KINDS), processor or "", versions())
+    key = key_of("processor", _RULE, processor or "", versions())
     known = load(key) if processor else None
     try:
         name, triple, cpu, features = map(str, json.loads(known or b"[]"))
@@ -201,7 +210,12 @@ def _asked() -> tuple[str, str, str, str]:
 
 
 def _tiles_allowed() -> bool:
-    """Whether this process may use tile registers: on Linux it has to ask, once, because they are large."""
+    """Whether this process may use tile registers: on Linux it has to ask, once, because they are large.
+
+    On other systems it is not known how to ask, and they are left alone.
+    """
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return False
     try:
         return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA) == 0)
     except (OSError, AttributeError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from chainrule.engine.code import Code
 from chainrule.engine.kernels.thirds import SIDE, TILE
 
-PRODUCTS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))  # of thirds, in an order in which neighbours share one
+PRODUCTS = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))  # of thirds: neighbours share one, the largest is the last
 
 _LEFT, _RIGHT = 4, 6  # the first registers of the operands
 _SETTINGS = (1, 0, *[0x0040_0040_0040_0040] * 2, 0, 0, 0x1010_1010_1010_1010, 0)  # eight tiles of 16 rows of 64 bytes

@@ -3,9 +3,9 @@
 The unit multiplies beside the vectors. So between its instructions stand jobs for these, a few at a time: to split the
 next piece into thirds, and to finish the rows of the piece before.
 
-Where a number is no finite one, or so near the largest that a third of it is not, thirds make NaN of every sum that it
-is part of. So the last thirds of each piece are added up as well, and where that total is NaN, the sums of the piece
-are formed anew (`anew`). Numbers below the normal range count as zero here.
+Where a number is no finite one, or a third or a product of thirds leaves the range, the sums are not finite: those of
+such a block are formed anew (`anew`), which is found out beside the next block. Thirds and products below the normal
+range count as zero here.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from chainrule.engine.code import Code, Kind
+from chainrule.engine.code import Code, Kind, shared
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels import registers
-from chainrule.engine.kernels.anew import anew
+from chainrule.engine.kernels.anew import anew, anew_by_rows, spoilt
 from chainrule.engine.kernels.jobs import Jobs
 from chainrule.engine.kernels.plan import Product
 from chainrule.engine.kernels.registers import PRODUCTS, Tiles
@@ -30,9 +30,10 @@ from chainrule.engine.kernels.tile import Finish, Tile
 from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
 
 _CLAIM = 16000  # cycles of work that a thread claims at a time
-_CLAIMS = 8  # times that all threads together claim at most: the first piece of each is not split beside another
+_SHARES = 8  # an eighth of all pieces is claimed at least, as the first piece of each is not split beside another
 _LEAST = 4  # pieces that are claimed together, for the same reason
-_WIDE = 2  # pieces of columns, or rows, that are completed in one job
+_COLUMNS = 2  # pieces of columns of a row that are completed in one job, where the left operand is streamed
+_ROWS = 2  # rows of a piece of columns, where the right one is
 
 _VECTOR = Kind(float32, SIDE)
 
@@ -73,15 +74,19 @@ class UnitWriter:
         sizes = unit.sizes(kept=result is not None)
         begins = [sum(sizes[:number]) for number in range(len(sizes))]
         places = [code.element("i8", "%scratch", str(begin)) for begin in begins]
-        self.sums, self.resident, self.streamed, self.seen, self.turned, self.settings = places
+        self.sums, self.resident, self.streamed, self.turned, self.settings = places
         self.held = code.variable("i64", "-1")  # of which part the resident thirds are
         self.side = code.variable("i64", "0")  # which of two places are those of this piece
         self.direct = unit.is_direct(kept=result is not None)
-        self.next = Jobs(code, self._split)
-        self.coming: tuple[_Part, str] | None = None  # what the jobs of `next` split
+        self.packers = {lines: lines.packer(unit.steps) for lines in (unit.left, unit.right)}
+        self.splitting = Jobs(code, self._split)
+        self.coming: tuple[_Part, str] | None = None  # what the jobs of `splitting` split
         self.copies = result is not None and not self.direct
-        self.before = Jobs(code, self._complete) if finish or self.copies else None
-        self.late = {name: code.variable("i64", "0") for name in ("batch", "piece", "first", "begin", "end", "side")}
+        self.completing = Jobs(code, self._complete) if finish or self.copies else None
+        # Where the sums are that are completed, and where the block is that was stored last.
+        self.ended = {name: code.variable("i64", "0") for name in ("batch", "piece", "first", "begin", "end", "side")}
+        self.stored = {name: code.variable("i64", "0") for name in ("batch", "row", "column", "rows", "second")}
+        self.stored_at = code.variable("ptr", "null")
 
     # --- Loops ---
 
@@ -91,7 +96,7 @@ class UnitWriter:
         registers.set_up(code, self.settings)
         pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
         cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
-        least = -(-batches * pieces // (_CLAIMS if unit.is_whole else 2))  # who claims, splits all that is resident
+        least = -(-batches * pieces // (_SHARES if unit.is_whole else 2))  # who claims, splits all that is resident
         claim = unit.group if unit.waits else max(int(_CLAIM / cycles), least, _LEAST)
         with ExitStack() as stack:
             share = stack.enter_context(parts(code, [batches, pieces], 0 if self.claimed else None, claim))
@@ -109,7 +114,7 @@ class UnitWriter:
                 part = _Part(batch, first, begin, end, done, smaller(code, rest, str(unit.steps)), is_last)
             self._pack_resident(part)
             self._begin(part, first)
-            self.next.all()
+            self.splitting.all()
             with code.loop(first, last) as piece:
                 code.set("i64", self.side, code.let(f"xor i64 {code.get('i64', self.side)}, 1"))
                 after = plus(code, piece, 1)
@@ -118,10 +123,10 @@ class UnitWriter:
                     row, column = (piece, other) if unit.by_rows else (other, piece)
                     for tiles in self._forms(row, column):
                         self._block(part, (row, column), tiles)
-                self.next.all()
+                self.splitting.all()
                 self._end(part, piece)
-        if self.before:
-            self.before.all()
+        if self.completing:
+            self.completing.all()
         registers.release(code)
 
     def _pack_resident(self, part: _Part) -> None:
@@ -135,38 +140,18 @@ class UnitWriter:
             code.set("i64", self.held, key)
             with code.loop(part.begin, part.end) as piece:
                 place = times(code, _minus(code, piece, part.begin), unit.piece_bytes)
-                goals = code.element("i8", self.resident, place), self._seen(part, unit.resident, piece)
-                self._forget(part, goals[1])
+                goal = code.element("i8", self.resident, place)
                 jobs = times(code, part.count, 2 * unit.resident.jobs)
                 with code.loop("0", jobs) as job:
-                    self._pack(unit.resident, part.batch, goals, (piece, part.done), job)
+                    self._pack(unit.resident, part.batch, goal, (piece, part.done), job)
 
-    def _seen(self, part: _Part, lines: Lines, piece: str) -> str:
-        """Where the last thirds of a piece are added up."""
-        code, unit = self.code, self.unit
-        if lines is unit.resident:
-            number = _minus(code, piece, part.begin)
-        else:
-            number = _minus(code, piece, part.first) if unit.waits else code.let(f"and i64 {piece}, 1")
-            number = plus(code, number, unit.chunk)
-        return code.element(_VECTOR.type, self.seen, number)
-
-    def _forget(self, part: _Part, seen: str) -> None:
-        """Nothing has been added up for a piece."""
-        code = self.code
-        with code.when(code.let(f"icmp eq i64 {part.done}, 0")):
-            code.do(f"store {_VECTOR.type} zeroinitializer, ptr {seen}, align 64")
-
-    def _pack(self, lines: Lines, batch: str, goals: tuple[str, str], place: tuple[str, str], job: str) -> None:
+    def _pack(self, lines: Lines, batch: str, goal: str, place: tuple[str, str], job: str) -> None:
         """A job of splitting a piece of an operand, from a step of the depth on."""
-        code, packer = self.code, lines.packer(self.unit.steps)
-        code.declarations |= packer.declarations
-        code.declare(packer.text())
+        code = self.code
         name, matrix = (self.left, self.product.left) if lines.is_left else (self.right, self.product.right)
         source = start_of(code, self.product, name, matrix, batch)
-        pointers = ", ".join(f"ptr {pointer}" for pointer in (source, *goals, self.turned))
         numbers = ", ".join(f"i64 {number}" for number in (times(code, place[0], 2), place[1], job))
-        code.do(f"call void @{packer.name}({pointers}, {numbers})")
+        self.packers[lines].call(code, f"ptr {source}, ptr {goal}, ptr {self.turned}, {numbers}")
 
     @contextmanager
     def _only(self, lines: Lines, piece: str, tiles: int) -> Iterator[None]:
@@ -195,20 +180,15 @@ class UnitWriter:
         jobs = times(code, part.count, 2 * self.unit.streamed.jobs)
         if is_there:
             jobs = code.let(f"select i1 {is_there}, i64 {jobs}, i64 0")
-            with code.when(is_there):
-                self._forget(part, self._seen(part, self.unit.streamed, piece))
-        else:
-            self._forget(part, self._seen(part, self.unit.streamed, piece))
         self.coming = part, piece
-        self.next.begin(jobs)
+        self.splitting.begin(jobs)
 
     def _split(self, job: str) -> None:
         """A job for the piece that comes next."""
         assert self.coming
         part, piece = self.coming
         other = self.code.let(f"xor i64 {self.code.get('i64', self.side)}, 1")
-        goals = self._place_of(other), self._seen(part, self.unit.streamed, piece)
-        self._pack(self.unit.streamed, part.batch, goals, (piece, part.done), job)
+        self._pack(self.unit.streamed, part.batch, self._place_of(other), (piece, part.done), job)
 
     def _place_of(self, side: str) -> str:
         """Where the thirds of a streamed piece are."""
@@ -218,11 +198,12 @@ class UnitWriter:
         """The sums of a piece with all resident ones are there: they are completed beside the next one, or at once
         where sums wait for the rest of the depth."""
         code, unit = self.code, self.unit
-        if not self.before:
+        self._check()
+        if not self.completing:
             return
-        self.before.all()
+        self.completing.all()
         here = (part.batch, piece, part.first, part.begin, part.end, code.get("i64", self.side))
-        for slot, value in zip(self.late.values(), here, strict=True):
+        for slot, value in zip(self.ended.values(), here, strict=True):
             code.set("i64", slot, value)
         first = piece if unit.by_rows else part.begin
         end = times(code, plus(code, piece, 1) if unit.by_rows else part.end, PIECE)
@@ -230,35 +211,35 @@ class UnitWriter:
         if unit.by_rows:
             jobs = times(code, rows, self._jobs_in_row)
         else:
-            jobs = code.let(f"udiv i64 {plus(code, rows, _WIDE - 1)}, {_WIDE}")
+            jobs = code.let(f"udiv i64 {plus(code, rows, _ROWS - 1)}, {_ROWS}")
         if part.is_last:
             jobs = code.let(f"select i1 {part.is_last}, i64 {jobs}, i64 0")
-        self.before.begin(jobs)
+        self.completing.begin(jobs)
         if part.is_last:
-            self.before.all()
+            self.completing.all()
 
     @property
     def _jobs_in_row(self) -> int:
-        return -(-self.unit.chunk // _WIDE)
+        return -(-self.unit.chunk // _COLUMNS)
 
     def _complete(self, job: str) -> None:
         """A job for the sums of the piece before: a row of a few pieces of columns, or a few rows of one."""
         code, unit = self.code, self.unit
-        late = {name: code.get("i64", slot) for name, slot in self.late.items()}
+        ended = {name: code.get("i64", slot) for name, slot in self.ended.items()}
         if unit.by_rows:
-            row = plus(code, times(code, late["piece"], PIECE), code.let(f"udiv i64 {job}, {self._jobs_in_row}"))
-            begin = times(code, code.let(f"urem i64 {job}, {self._jobs_in_row}"), _WIDE)
-            begin = plus(code, late["begin"], begin)
-            end, rows = smaller(code, plus(code, begin, _WIDE), late["end"]), "1"
+            row = plus(code, times(code, ended["piece"], PIECE), code.let(f"udiv i64 {job}, {self._jobs_in_row}"))
+            begin = times(code, code.let(f"urem i64 {job}, {self._jobs_in_row}"), _COLUMNS)
+            begin = plus(code, ended["begin"], begin)
+            end, rows = smaller(code, plus(code, begin, _COLUMNS), ended["end"]), "1"
         else:
-            row = plus(code, times(code, late["begin"], PIECE), times(code, job, _WIDE))
-            begin, end = late["piece"], plus(code, late["piece"], 1)
-            rows = smaller(code, _minus(code, str(self.product.rows), row), str(_WIDE))
-        place = self._sums(late, row, times(code, begin, PIECE))
+            row = plus(code, times(code, ended["begin"], PIECE), times(code, job, _ROWS))
+            begin, end = ended["piece"], plus(code, ended["piece"], 1)
+            rows = smaller(code, _minus(code, str(self.product.rows), row), str(_ROWS))
+        place = self._sums(ended, row, times(code, begin, PIECE))
         if self.copies:
-            self._copy(late["batch"], (row, rows), (begin, end), place)
+            self._copy(ended["batch"], (row, rows), (begin, end), place)
         if self.finish:
-            self._finish(late["batch"], (row, rows), (begin, end), place)
+            self._finish(ended["batch"], (row, rows), (begin, end), place)
 
     # --- Blocks ---
 
@@ -269,12 +250,14 @@ class UnitWriter:
         where["piece"] = pieces[0] if unit.by_rows else pieces[1]
         here = self._sums(where, *(times(code, piece, PIECE) for piece in pieces))
         starts = [self._thirds(part, unit.left, pieces[0]), self._thirds(part, unit.right, pieces[1])]
-        is_first = code.let(f"icmp eq i64 {part.done}, 0")
-        with code.when(is_first):
-            registers.clear(code, tiles)
         if unit.waits:
+            is_first = code.let(f"icmp eq i64 {part.done}, 0")
+            with code.when(is_first):
+                registers.clear(code, tiles)
             with code.when(code.let(f"xor i1 {is_first}, true")):
                 registers.load(code, tiles, here, self.across)
+        else:
+            registers.clear(code, tiles)
         fetched = self._ahead(part, pieces)
         with code.loop("0", part.count) as step:
             moves = times(code, step, THIRDS * TILE)
@@ -283,18 +266,33 @@ class UnitWriter:
                 beside.append((0, lambda: self._fetch(fetched, step)))
             here_left, here_right = (code.element("i8", start, moves) for start in starts)
             registers.multiply(code, tiles, (here_left, here_right), unit.steps * THIRDS * TILE, beside)
+        self._check()
         registers.store(code, tiles, here, self.across)
-        totals = [
-            code.let(f"load {_VECTOR.type}, ptr {self._seen(part, lines, piece)}, align 64")
-            for lines, piece in ((unit.left, pieces[0]), (unit.right, pieces[1]))
-        ]
-        wrong = code.let(f"fcmp uno {_VECTOR.type} {totals[0]}, {totals[1]}")
-        word = code.let(f"bitcast {_VECTOR.mask} {wrong} to i{SIDE}")
-        is_wrong = code.let(f"icmp ne i{SIDE} {word}, 0")
-        if part.is_last:
-            is_wrong = code.let(f"and i1 {is_wrong}, {part.is_last}")
-        with code.when(is_wrong):
-            self._anew(part.batch, pieces, tiles, here)
+        with self._if_last(part):
+            found = (part.batch, *pieces, str(tiles[0] * SIDE), str((tiles[1] - 1) * SIDE))
+            for slot, value in zip(self.stored.values(), found, strict=True):
+                code.set("i64", slot, value)
+            code.set("ptr", self.stored_at, here)
+
+    @contextmanager
+    def _if_last(self, part: _Part) -> Iterator[None]:
+        """A block that runs where sums are complete."""
+        if part.is_last is None:
+            yield
+            return
+        with self.code.when(part.is_last):
+            yield
+
+    def _check(self) -> None:
+        """The sums of the block before are formed anew if they are not all finite."""
+        code = self.code
+        where = {name: code.get("i64", slot) for name, slot in self.stored.items()}
+        sums = code.get("ptr", self.stored_at)
+        numbers = ", ".join(f"i64 {number}" for number in (self.across, where["rows"], where["second"]))
+        shared(spoilt).call(code, f"ptr {sums}, {numbers}, ptr {self.settings}")
+        with code.when(code.let(f"icmp ne i16 {code.let(f'load i16, ptr {self.settings}')}, 0")):
+            self._anew(where, sums)
+        code.set("i64", self.stored["rows"], "0")
 
     def _beside(self, tiles: Tiles) -> list[tuple[int, Callable[[], None]]]:
         """What is done beside the products of a step: after which of them, and how."""
@@ -303,10 +301,10 @@ class UnitWriter:
             return []  # the last piece: what is left is done after it
         steps = unit.chunk * unit.steps
         found: list[tuple[int, Callable[[], None]]] = []
-        kinds = [(self.next, 2 * unit.streamed.jobs * unit.steps)]
-        if self.before and not unit.waits:
-            rows = PIECE * self._jobs_in_row if unit.by_rows else unit.chunk * PIECE // _WIDE
-            kinds.append((self.before, rows))
+        kinds = [(self.splitting, 2 * unit.streamed.jobs * unit.steps)]
+        if self.completing and not unit.waits:
+            rows = PIECE * self._jobs_in_row if unit.by_rows else unit.chunk * PIECE // _ROWS
+            kinds.append((self.completing, rows))
         for jobs, count in kinds:
             each = min(-(-count // steps), total)
             found += [(number * total // each, jobs.one) for number in range(each)]
@@ -334,7 +332,7 @@ class UnitWriter:
         top, left = (first, begin) if unit.by_rows else (begin, first)
         place = plus(code, times(code, _minus(code, row, top), unit.across), _minus(code, column, left))
         sums = self.sums
-        if unit.late:
+        if not unit.waits:
             sums = code.element("i8", sums, times(code, where["side"], unit.sums_bytes))
         return code.element("float", sums, place)
 
@@ -361,22 +359,23 @@ class UnitWriter:
 
     # --- What comes after ---
 
-    def _anew(self, batch: str, pieces: tuple[str, str], tiles: Tiles, goal: str) -> None:
+    def _anew(self, where: Mapping[str, str], goal: str) -> None:
         """The sums of a block by vectors."""
-        code, product, again = self.code, self.product, anew()
-        code.declarations |= again.declarations
-        code.declare(again.text())
+        code, product = self.code, self.product
         left, right = product.left, product.right
-        sides = ((self.left, left, left.down, product.rows), (self.right, right, right.across, product.columns))
         starts, counts = [], []
-        for (name, matrix, apart, count), piece, number in zip(sides, pieces, tiles, strict=True):
+        for name, matrix, apart, lines, piece in (
+            (self.left, left, left.down, product.rows, where["row"]),
+            (self.right, right, right.across, product.columns, where["column"]),
+        ):
             first = times(code, piece, PIECE)
-            start = start_of(code, product, name, matrix, batch)
+            start = start_of(code, product, name, matrix, where["batch"])
             starts.append(code.element("float", start, times(code, first, apart)))
-            counts.append(smaller(code, _minus(code, str(count), first), str(number * SIDE)))
+            counts.append(smaller(code, _minus(code, str(lines), first), str(PIECE)))
         numbers = (left.down, left.across, right.down, right.across, product.depth, *counts, self.across)
         listed = ", ".join(f"i64 {number}" for number in numbers)
-        code.do(f"call void @{again.name}(ptr {starts[0]}, ptr {starts[1]}, ptr {goal}, {listed})")
+        again = shared(anew_by_rows if right.across == 1 else anew)
+        again.call(code, f"ptr {starts[0]}, ptr {starts[1]}, ptr {goal}, {listed}")
 
     def _copy(self, batch: str, rows: tuple[str, str], pieces: tuple[str, str], sums: str) -> None:
         """Some rows (first, count) of sums in some pieces of columns to the array of the product."""

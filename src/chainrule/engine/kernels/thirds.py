@@ -1,7 +1,8 @@
 """Operands for a matrix unit: each float32 as the sum of three bfloat16, laid out as tile registers read them.
 
 A bfloat16 has the range of a float32 and 8 of its 24 bits. So a number is, exactly, a rounded third, plus the rounded
-third of what is left, plus what is left then. Of the nine products of two such sums the three smallest are below the
+third of what is left, plus what is left then, unless it is so small (below 2^-102) or so large that a third leaves the
+normal range. Of the nine products of two such sums the three smallest are below the
 rounding of a float32 and left out (Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype
 for higher-precision computations", 2019).
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainrule.engine.code import Code, Kind
+from chainrule.engine.code import Code, Function, Kind
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.packing import transpose
 from chainrule.engine.kernels.shares import larger, plus, smaller, times
@@ -91,28 +92,27 @@ class Lines:
         """In how many jobs the thirds of a tile are made."""
         return _QUARTERS + (2 if self.is_turned else 0)
 
-    def packer(self, steps: int) -> Code:
+    def packer(self, steps: int) -> Function:
         """A function that does a job of making thirds of two neighbouring tiles.
 
-        Its parameters are the address of the whole operand, that of the first thirds, that of a vector to which the
-        last thirds are added, and that of some scratch memory (`TURNED` bytes); the numbers of the first tile and of
-        its first step of the depth; and the number of the job. Jobs go from step to step; the thirds of the second tile
-        begin `steps` tiles after the first.
+        Its parameters are the address of the whole operand, that of the first thirds, and that of some scratch memory
+        (`TURNED` bytes); the numbers of the first tile and of its first step of the depth; and the number of the job.
+        Jobs go from step to step; the thirds of the second tile begin `steps` tiles after the first.
 
         It has no loop over the jobs: LLVM takes over long to choose the addresses in one.
         """
         side = "left" if self.is_left else "right"
         name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{'_far' * self.far}"
         numbers = [("i64", number) for number in ("tile", "step", "job")]
-        pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "seen", "turned")]
-        code = Code(name, [*pointers, *numbers], internal=True, masked=True)
+        pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "turned")]
+        code = Code(name, [*pointers, *numbers], internal=True)
         pair, number = code.let(f"udiv i64 %job, {self.jobs}"), code.let(f"urem i64 %job, {self.jobs}")
         second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
         tile, place = plus(code, "%tile", second), plus(code, times(code, second, steps), step)
         goal = code.element("i8", "%goal", times(code, place, THIRDS * TILE))
         with code.when(code.let(f"icmp slt i64 {tile}, {self.tiles}")):
             self._job(code, tile, plus(code, "%step", step), goal, number)
-        return code
+        return Function.of(code)
 
     def _job(self, code: Code, tile: str, step: str, goal: str, number: str) -> None:
         line, first = times(code, tile, SIDE), times(code, step, STEPS)
@@ -182,18 +182,13 @@ class _Part:
 
 def _rows(code: Code, starts: tuple[str, str], apart: int, goal: str, first: str, part: _Part | None) -> None:
     """A quarter of the rows of a tile, from pairs of vectors that begin at `starts` and are `apart` from row to row."""
-    seen = code.let(f"load {_VECTOR.type}, ptr %seen, align 64")
     for number in range(_ROWS):
         row = plus(code, first, number)
         place = times(code, row, apart)
         pair = [_line(code, code.element("float", start, place), part, half, row) for half, start in enumerate(starts)]
         there = code.element("i32", goal, times(code, row, SIDE))
-        found, last = thirds(code, *pair)
-        for third, words in enumerate(found):
+        for third, words in enumerate(thirds(code, *pair)):
             code.do(f"store <{SIDE} x i32> {words}, ptr {code.element('i8', there, str(third * TILE))}, align 64")
-        both = code.let(f"fadd {_VECTOR.type} {last[0]}, {last[1]}")
-        seen = code.let(f"fadd {_VECTOR.type} {seen}, {both}")
-    code.do(f"store {_VECTOR.type} {seen}, ptr %seen, align 64")
 
 
 def _line(code: Code, address: str, part: _Part | None, half: int, number: str | int) -> str:
@@ -201,7 +196,11 @@ def _line(code: Code, address: str, part: _Part | None, half: int, number: str |
     if part is None:
         return code.let(f"load {_VECTOR.type}, ptr {address}, align 4")
     is_there = code.let(f"icmp sgt i64 {part.vectors[half]}, {number}")
-    lanes = code.let(f"select i1 {is_there}, i{SIDE} {part.lanes[half]}, i{SIDE} 0")
+    return load_some(code, address, code.let(f"select i1 {is_there}, i{SIDE} {part.lanes[half]}, i{SIDE} 0"))
+
+
+def load_some(code: Code, address: str, lanes: str) -> str:
+    """A vector of which some lanes are read, by the bits of an integer; the others are zero."""
     mask = code.let(f"bitcast i{SIDE} {lanes} to {_VECTOR.mask}")
     name = f"@llvm.masked.load.v{SIDE}f32.p0"
     code.declare(f"declare {_VECTOR.type} {name}(ptr, {_VECTOR.mask}, {_VECTOR.type})")
@@ -223,9 +222,8 @@ def mask_of(code: Code, count: str) -> str:
     return code.let(f"trunc i64 {code.let(f'add i64 {power}, -1')} to i{SIDE}")
 
 
-def thirds(code: Code, first: str, second: str) -> tuple[list[str], list[str]]:
-    """Two vectors of float32 as three of pairs of bfloat16, of which the sum is exact; and the last thirds, which are
-    NaN where a number is no finite one, or so large that a third of it is not.
+def thirds(code: Code, first: str, second: str) -> list[str]:
+    """Two vectors of float32 as three of pairs of bfloat16, of which the sum is exact.
 
     Each third but the last is rounded to nearest, so what is left out of a product has either sign.
     """
@@ -242,4 +240,4 @@ def thirds(code: Code, first: str, second: str) -> tuple[list[str], list[str]]:
             break
         rounded = [code.let(f"bitcast {bits} {word} to {_VECTOR.type}") for word in upper]
         rest = [code.let(f"fsub {_VECTOR.type} {a}, {b}") for a, b in zip(rest, rounded, strict=True)]
-    return found, rest
+    return found

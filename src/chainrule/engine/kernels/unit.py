@@ -1,9 +1,10 @@
 """How a product is computed on a matrix unit: tile registers that multiply bfloat16 and add up float32.
 
-Each operand is split into thirds (`thirds`), of which the unit forms six products: as exact as float32, and more than
-twice as fast as the vectors of the same processor. The operand with more lines is *streamed*: each thread takes its
-share of it, two tiles of lines, a piece, at a time. The other one is *resident*: each thread keeps its thirds in its
-second cache. The unit works by itself, so the vectors meanwhile split the next piece, and finish the one before.
+Each operand is split into thirds (`thirds`), of which the unit forms six products: as exact as float32, and about twice
+as fast as the vectors of the same processor. One operand is *streamed*, that with more lines, or the left one where an
+optimizer's rows follow: each thread takes its share of it, two tiles of lines, a piece, at a time. The other one is
+*resident*: each thread keeps its thirds in its second cache. The unit works by itself, so the vectors meanwhile split
+the next piece, and finish the one before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from chainrule.engine.target import Target
 PIECE = 2 * SIDE  # lines that are streamed together
 BLOCK = 19.0  # cycles for a product of two tiles, in a block of two by two
 
-_LEAST_DEPTH = 16  # from which on the products that are left out are less than the rounding of sums by vectors
+_LEAST_DEPTH = 32  # from which on all errors are less than those of sums by vectors (`test_unit`)
 _MOST_STEPS = 16  # tiles along the depth that are taken together
 _RESIDENT_SHARE = 0.5  # of the second cache, for the thirds of the resident operand
 _FAR_RESIDENT_SHARE = 0.4  # likewise, where the epilogue reads much
@@ -105,11 +106,6 @@ class Unit:
         """Whether the depth is taken in several parts, between which sums wait."""
         return self.steps < self.left.steps
 
-    @property
-    def late(self) -> bool:
-        """Whether sums are completed beside the products of the next piece."""
-        return not self.waits
-
     def is_direct(self, *, kept: bool) -> bool:
         """Whether sums go to the array of the product at once."""
         return kept and self.left.count % SIDE == 0 == self.right.count % SIDE
@@ -142,13 +138,12 @@ class Unit:
         return self.met[not self.by_rows] * PIECE * self.across * 4
 
     def sizes(self, *, kept: bool) -> list[int]:
-        """Bytes of the parts of the scratch memory: sums, twice if they are completed late; resident thirds; thirds of
-        two streamed pieces; totals of the last of them; vectors that are transposed; and the settings of the unit."""
+        """Bytes of the parts of the scratch memory: sums, twice if they are completed beside the next piece; resident
+        thirds; thirds of two streamed pieces; vectors that are transposed; and the settings of the unit."""
         return [
-            0 if self.is_direct(kept=kept) else self.sums_bytes * (1 + self.late),
+            0 if self.is_direct(kept=kept) else self.sums_bytes * (1 if self.waits else 2),
             self.chunk * self.piece_bytes,
             2 * self.piece_bytes,
-            (self.chunk + max(2, self.group)) * ALIGNMENT,
             TURNED,
             ALIGNMENT,
         ]
