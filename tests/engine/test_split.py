@@ -120,6 +120,14 @@ def test_a_sum_of_what_need_not_be_stored_is_left_whole() -> None:
     assert Program(trace(lambda x: cr.sum(x * 2 + 1, axis=0), x)).plan.arena == 0
 
 
+@pytest.mark.parametrize(("most", "expected"), [(1, []), (2, [2]), (3, [2]), (4, [4])])
+def test_a_depth_is_cut_into_so_many_parts_at_most(most: int, expected: list[int]) -> None:
+    x, w = np.ones((64, 784), "f"), np.ones((784, 128), "f")
+    graph = simplify(trace(lambda x, w: x @ w, x, w).graph)
+    found = parts(split(graph, {graph.inputs[1]}, most))
+    assert [shape[0] for shape in found if len(shape) == 3] == expected
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_in_parts_follows_numpy_and_has_the_same_bits_for_any_team(dtype: str) -> None:
     rng = np.random.default_rng(3)
