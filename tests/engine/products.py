@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.engine.code import MEMORY, Code
+from chainrule.engine.code import MEMORY, Code, literal
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Access, Apply, Contraction, Load, Store
 from chainrule.engine.kernels.contraction import SITES, scratch_bytes, write_contraction
@@ -146,9 +146,10 @@ def compiled(
 
 
 def _with_bias(product: Node) -> Finish:
-    """`%a3` = product + `%a4`, one element at a time."""
+    """`%a3` += product + `%a4` - `UNTOUCHED`, one element at a time: to do so twice, as to do nothing, is seen."""
     kind = MEMORY[product.dtype]
-    add = "fadd" if product.dtype.kind == "f" else "add"
+    add, sub = ("fadd", "fsub") if product.dtype.kind == "f" else ("add", "sub")
+    nothing = literal(UNTOUCHED, product.dtype)
 
     def finish(code: Code, tile) -> None:
         columns = times(code, tile.panels, tile.width)
@@ -165,6 +166,8 @@ def _with_bias(product: Node) -> Finish:
             for index, length in zip(indices, product.shape, strict=True):
                 goal = code.let(f"add i64 {code.let(f'mul i64 {goal}, {length}')}, {index}")
             total = code.let(f"{add} {kind} {value}, {bias}")
-            code.do(f"store {kind} {total}, ptr {code.element(kind, '%a3', goal)}")
+            there = code.element(kind, "%a3", goal)
+            before = code.let(f"{sub} {kind} {code.let(f'load {kind}, ptr {there}')}, {nothing}")
+            code.do(f"store {kind} {code.let(f'{add} {kind} {total}, {before}')}, ptr {there}")
 
     return finish

@@ -117,6 +117,26 @@ def test_products_are_as_exact_as_float32_for_any_number_of_threads(
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(("kept", "finished"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("columns", [528, 530])
+def test_the_last_chunk_of_columns_is_completed_once_though_it_has_fewer(
+    columns: int, kept: bool, finished: bool
+) -> None:
+    target = replace(on_this_machine(), second_cache=2**17)
+    made = product((560, 64, columns), target, kept=kept, finished=finished)
+    plan = Unit.of(Product.of(made.contraction), target)
+    assert plan
+    assert plan.by_rows
+    assert plan.resident.pieces % plan.chunk not in (0, plan.chunk - 1)
+    wanted, size = exact(made)
+    for threads in (1, 2):
+        found = run(made, threads, kept=kept, finished=finished)
+        if kept:
+            assert (np.abs(found[0] - wanted) <= 2**-21 * size).all()
+        if finished:
+            np.testing.assert_allclose(found[-1], wanted + made.bias.view, rtol=0, atol=530 * 2**-22)
+
+
 @pytest.mark.parametrize("shape", [(64, 1100, 96), (300, 700, 40), (40, 600, 300)])
 def test_a_depth_in_parts_and_a_batch(shape: tuple[int, int, int]) -> None:
     made = product(shape, TARGETS["small caches"], batch=(2,))

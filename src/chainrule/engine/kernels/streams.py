@@ -235,11 +235,12 @@ class UnitWriter:
             row = plus(code, times(code, ended["begin"], PIECE), times(code, job, _ROWS))
             begin, end = ended["piece"], plus(code, ended["piece"], 1)
             rows = smaller(code, _minus(code, str(self.product.rows), row), str(_ROWS))
-        place = self._sums(ended, row, times(code, begin, PIECE))
-        if self.copies:
-            self._copy(ended["batch"], (row, rows), (begin, end), place)
-        if self.finish:
-            self._finish(ended["batch"], (row, rows), (begin, end), place)
+        with code.when(code.let(f"icmp slt i64 {begin}, {end}")):  # of the last chunk there may be fewer columns
+            place = self._sums(ended, row, times(code, begin, PIECE))
+            if self.copies:
+                self._copy(ended["batch"], (row, rows), (begin, end), place)
+            if self.finish:
+                self._finish(ended["batch"], (row, rows), (begin, end), place)
 
     # --- Blocks ---
 
