@@ -9,7 +9,7 @@ from engine import native_ops
 
 # Tests of the compiler itself, which run on machine code in any case.
 _COMPILED_ANYWAY = "cache compile compile_cases compile_random contraction emit fuse loop mathematics memory program "
-_COMPILED_ANYWAY += "simplify team"
+_COMPILED_ANYWAY += "simplify team unit unit_plan"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
