@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agreement import STEPS, Agreement, DisagreementError
+from chainrule.engine.target import host
 from crew import Worker, hired
 from peers import PEERS
 from rounds import Turns, in_turns
@@ -71,6 +72,7 @@ def _row(
         "parameters": workload.parameters,
         "peers": peers,
         "skipped": skipped,
+        "has_unit": workload.dtype == "float32" and host().matrix,
         "limits": rates,
         "limit_samples": {name: samples[name].as_data() for name in limits},
     }
