@@ -16,23 +16,17 @@ from __future__ import annotations
 
 from chainrule.engine.target import Target
 
-_SHARED = """
-define internal i32 @flush() noinline {
+_CHANGE = """
+define internal i32 @NAME() noinline {
 entry:
   %was = call i32 @get()
-  %wanted = or i32 %was, FLAGS
+  %wanted = HOW i32 %was, WITH
   call void @set(i32 %was, i32 %wanted)
   ret i32 %was
 }
+"""
 
-define internal i32 @exact() noinline {
-entry:
-  %was = call i32 @get()
-  %wanted = and i32 %was, OTHERS
-  call void @set(i32 %was, i32 %wanted)
-  ret i32 %was
-}
-
+_RESTORE = """
 define internal void @restore(i32 %wanted) noinline {
 entry:
   %was = call i32 @get()
@@ -91,5 +85,8 @@ def flushing(target: Target) -> str:
     """The text of the three functions."""
     is_arm = target.triple.startswith(("aarch64", "arm64"))
     flags = _ARM_FLAGS if is_arm else _X86_FLAGS
-    shared = _SHARED.replace("FLAGS", str(flags)).replace("OTHERS", str(~flags))
-    return (_ARM if is_arm else _X86) + "\n" + shared
+    changes = [("flush", "or", flags), ("exact", "and", ~flags)]
+    texts = [
+        _CHANGE.replace("NAME", name).replace("HOW", how).replace("WITH", str(bits)) for name, how, bits in changes
+    ]
+    return "\n".join([_ARM if is_arm else _X86, *texts, _RESTORE])

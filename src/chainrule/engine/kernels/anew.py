@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chainrule.engine.code import Code, Kind
-from chainrule.engine.dtypes import float32
-from chainrule.engine.kernels.shares import plus, smaller
+from chainrule.engine.code import Code
+from chainrule.engine.kernels.shares import minus, plus, smaller
 from chainrule.engine.kernels.sums import multiply_add
-from chainrule.engine.kernels.thirds import load_some, mask_of, store_some
+from chainrule.engine.kernels.thirds import SIDE, VECTOR, load_some, mask_of, store_some
 from chainrule.engine.kernels.vector import spread
 
-_LANES = 16
 _ROWS = 8  # that share a vector of the right operand
-_VECTOR = Kind(float32, _LANES)
 
 
 def anew() -> Code:
@@ -35,42 +32,42 @@ def _anew(name: str, read: Callable[[Code, str, str], str]) -> Code:
     strides = ["left_down", "left_across", "right_down", "right_across"]
     numbers = [("i64", name) for name in (*strides, "depth", "rows", "columns", "stride")]
     code = Code(name, [("ptr", "left"), ("ptr", "right"), ("ptr", "goal"), *numbers], internal=True)
-    with code.loop("0", "%columns", _LANES) as column, code.loop("0", "%rows", _ROWS) as row:
-        used = smaller(code, code.let(f"sub nsw i64 %columns, {column}"), str(_LANES))
+    with code.loop("0", "%columns", SIDE) as column, code.loop("0", "%rows", _ROWS) as row:
+        used = smaller(code, minus(code, "%columns", column), str(SIDE))
         mask = mask_of(code, used)
-        last = code.let("sub nsw i64 %rows, 1")
+        last = minus(code, "%rows", "1")
         rows = [smaller(code, plus(code, row, number), last) for number in range(_ROWS)]  # some of them twice
         lefts = [code.element("float", "%left", code.let(f"mul nsw i64 {each}, %left_down")) for each in rows]
         right = code.element("float", "%right", code.let(f"mul nsw i64 {column}, %right_across"))
-        totals = [code.variable(_VECTOR.type, "zeroinitializer") for _ in rows]
+        totals = [code.variable(VECTOR.type, "zeroinitializer") for _ in rows]
         with code.loop("0", "%depth") as step:
             here = code.element("float", right, code.let(f"mul nsw i64 {step}, %right_down"))
             vector = read(code, here, mask)
             for left, total in zip(lefts, totals, strict=True):
                 place = code.element("float", left, code.let(f"mul nsw i64 {step}, %left_across"))
-                factor = spread(code, _VECTOR, code.let(f"load float, ptr {place}, align 4"))
+                factor = spread(code, VECTOR, code.let(f"load float, ptr {place}, align 4"))
                 after = "%" + code.fresh()
-                multiply_add(code, _VECTOR, after, factor, vector, code.get(_VECTOR.type, total))
-                code.set(_VECTOR.type, total, after)
+                multiply_add(code, VECTOR, after, factor, vector, code.get(VECTOR.type, total))
+                code.set(VECTOR.type, total, after)
         for each, total in zip(rows, totals, strict=True):
             place = plus(code, code.let(f"mul nsw i64 {each}, %stride"), column)
-            store_some(code, code.get(_VECTOR.type, total), code.element("float", "%goal", place), used)
+            store_some(code, code.get(VECTOR.type, total), code.element("float", "%goal", place), used)
     return code
 
 
 def _gathered(code: Code, address: str, lanes_used: str) -> str:
     """Some numbers, `%right_across` apart."""
-    lanes = ", ".join(f"i64 {lane}" for lane in range(_LANES))
-    apart = code.let(f"insertelement <{_LANES} x i64> zeroinitializer, i64 %right_across, i32 0")
-    vectors = f"<{_LANES} x i64> {apart}, <{_LANES} x i64> {apart}"
-    apart = code.let(f"shufflevector {vectors}, <{_LANES} x i32> zeroinitializer")
-    apart = code.let(f"mul <{_LANES} x i64> {apart}, <{lanes}>")
-    places = code.let(f"getelementptr float, ptr {address}, <{_LANES} x i64> {apart}")
-    mask = code.let(f"bitcast i{_LANES} {lanes_used} to {_VECTOR.mask}")
-    name = f"@llvm.masked.gather.v{_LANES}f32.v{_LANES}p0"
-    code.declare(f"declare {_VECTOR.type} {name}(<{_LANES} x ptr>, {_VECTOR.mask}, {_VECTOR.type})")
-    operands = f"<{_LANES} x ptr> align 4 {places}, {_VECTOR.mask} {mask}, {_VECTOR.type} zeroinitializer"
-    return code.let(f"call {_VECTOR.type} {name}({operands})")
+    lanes = ", ".join(f"i64 {lane}" for lane in range(SIDE))
+    apart = code.let(f"insertelement <{SIDE} x i64> zeroinitializer, i64 %right_across, i32 0")
+    vectors = f"<{SIDE} x i64> {apart}, <{SIDE} x i64> {apart}"
+    apart = code.let(f"shufflevector {vectors}, <{SIDE} x i32> zeroinitializer")
+    apart = code.let(f"mul <{SIDE} x i64> {apart}, <{lanes}>")
+    places = code.let(f"getelementptr float, ptr {address}, <{SIDE} x i64> {apart}")
+    mask = code.let(f"bitcast i{SIDE} {lanes_used} to {VECTOR.mask}")
+    name = f"@llvm.masked.gather.v{SIDE}f32.v{SIDE}p0"
+    code.declare(f"declare {VECTOR.type} {name}(<{SIDE} x ptr>, {VECTOR.mask}, {VECTOR.type})")
+    operands = f"<{SIDE} x ptr> align 4 {places}, {VECTOR.mask} {mask}, {VECTOR.type} zeroinitializer"
+    return code.let(f"call {VECTOR.type} {name}({operands})")
 
 
 def spoilt() -> Code:
@@ -81,17 +78,17 @@ def spoilt() -> Code:
     """
     numbers = [("i64", name) for name in ("across", "rows", "second")]
     code = Code("spoilt", [("ptr", "sums"), *numbers, ("ptr", "answer")], internal=True)
-    totals = [code.variable(_VECTOR.type, "zeroinitializer") for _ in range(_ROWS)]
+    totals = [code.variable(VECTOR.type, "zeroinitializer") for _ in range(_ROWS)]
     with code.loop("0", "%rows", _ROWS) as row:
         for number, total in enumerate(totals):
             here = code.element("float", "%sums", code.let(f"mul i64 {plus(code, row, number)}, %across"))
             for place in (here, code.element("float", here, "%second")):
-                value = code.let(f"load {_VECTOR.type}, ptr {place}, align 4")
-                code.set(_VECTOR.type, total, code.let(f"fadd {_VECTOR.type} {code.get(_VECTOR.type, total)}, {value}"))
+                value = code.let(f"load {VECTOR.type}, ptr {place}, align 4")
+                code.set(VECTOR.type, total, code.let(f"fadd {VECTOR.type} {code.get(VECTOR.type, total)}, {value}"))
     wrong = "zeroinitializer"
     for total in totals:
-        value = code.get(_VECTOR.type, total)
-        nothing = code.let(f"fsub {_VECTOR.type} {value}, {value}")  # NaN where the total is not finite
-        wrong = code.let(f"or {_VECTOR.mask} {wrong}, {code.let(f'fcmp uno {_VECTOR.type} {nothing}, {nothing}')}")
-    code.do(f"store i16 {code.let(f'bitcast {_VECTOR.mask} {wrong} to i16')}, ptr %answer")
+        value = code.get(VECTOR.type, total)
+        nothing = code.let(f"fsub {VECTOR.type} {value}, {value}")  # NaN where the total is not finite
+        wrong = code.let(f"or {VECTOR.mask} {wrong}, {code.let(f'fcmp uno {VECTOR.type} {nothing}, {nothing}')}")
+    code.do(f"store i16 {code.let(f'bitcast {VECTOR.mask} {wrong} to i16')}, ptr %answer")
     return code

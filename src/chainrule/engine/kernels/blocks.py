@@ -85,8 +85,8 @@ def _write_bands(large: _Large) -> None:
         band = large.band(block, top, bottom, begin, end)
         with code.loop(begin, end) as panel:
             writer.tiles(strip, top, bottom, lambda spot: large.tile_of_band(block, panel, first, spot, band, begin))
-        if writer.finish:
-            writer.finish(code, band)
+        if writer.task.finish:
+            writer.task.finish(code, band)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class _Large:
         """A panel's part of the block of the depth that begins with a row."""
         code, writer, matrix = self.code, self.writer, self.writer.product.right
         place = plus(code, times(code, row, matrix.down), times(code, writer.column(self.strip, panel), matrix.across))
-        start = code.element(writer.element, writer.base(writer.right, matrix, batch), place)
+        start = code.element(writer.element, writer.base(writer.task.right, matrix, batch), place)
         block = plus(code, times(code, batch, writer.product.depth), row)
         return Wanted(start, plus(code, times(code, block, self.strip.count), panel))
 
@@ -186,7 +186,7 @@ class _Large:
     def copy_right(self, block: _Block) -> None:
         """The panels' part of a block of the depth: row by row where rows lie without gaps, else panel by panel."""
         code, writer, matrix, copy = self.code, self.writer, self.writer.product.right, self.right
-        base = writer.base(writer.right, matrix, block.batch)
+        base = writer.base(writer.task.right, matrix, block.batch)
         base = code.element(writer.element, base, times(code, block.done, matrix.down))
 
         def places(panel: str) -> tuple[str, str]:
@@ -210,7 +210,7 @@ class _Large:
     def copy_left(self, block: _Block, first: str, last: str) -> None:
         """A group's part of a block of the depth: likewise."""
         code, writer, matrix = self.code, self.writer, self.writer.product.left
-        base = writer.base(writer.left, matrix, block.batch)
+        base = writer.base(writer.task.left, matrix, block.batch)
         base = code.element(writer.element, base, times(code, block.done, matrix.across))
 
         def places(spot: Spot) -> tuple[str, str]:
@@ -344,7 +344,7 @@ class _Large:
         place = code.element(writer.element, band.address, plus(code, times(code, down, band.stride), across))
         tile = replace(band, row=spot.row, column=here.column, rows=str(spot.rows), panels="1", address=place)
         every = Beside.often(self.blocks.depth, spot.rows, sums.turn)
-        beside = writer.ahead(code, tile, every) if writer.ahead and every else None
+        beside = writer.task.ahead(code, tile, every) if writer.task.ahead and every else None
         writer.store(here, spot, sums.over(self.blocks.depth, beside), place, band.stride)
 
     def _row_of(self, tile: str) -> str:

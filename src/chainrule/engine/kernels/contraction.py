@@ -14,7 +14,7 @@ from chainrule.engine.kernel import Contraction
 from chainrule.engine.kernels.blocks import write_blocks
 from chainrule.engine.kernels.plan import Plan, Product, Scratch
 from chainrule.engine.kernels.streams import UnitWriter
-from chainrule.engine.kernels.strips import Writer
+from chainrule.engine.kernels.strips import Task, Writer
 from chainrule.engine.kernels.sums import Ahead
 from chainrule.engine.kernels.tile import Finish
 from chainrule.engine.kernels.unit import Unit
@@ -56,37 +56,16 @@ def write_contraction(
     if not contraction.node.size or not (kept or finish):
         return
     product = Product.of(contraction)
-    names = [arrays[access.array] for access in (contraction.left, contraction.right)]
+    left, right = (arrays[access.array] for access in (contraction.left, contraction.right))
     if product.turned:
-        names.reverse()
+        left, right = right, left
     result = arrays[contraction.node] if kept else None
+    task = Task(left, right, result, finish, ahead, claimed)
     if unit := Unit.of(product, target):
-        UnitWriter(
-            code,
-            product,
-            unit,
-            left=names[0],
-            right=names[1],
-            result=result,
-            finish=finish,
-            ahead=ahead,
-            claimed=claimed,
-        ).write()
+        UnitWriter(code, product, unit, task).write()
         return
     plan = Plan.of(product, target)
-    scratch = Scratch.of(product, plan, kept)
-    writer = Writer(
-        code,
-        product,
-        plan,
-        scratch,
-        left=names[0],
-        right=names[1],
-        result=result,
-        finish=finish,
-        ahead=ahead,
-        claimed=claimed,
-    )
+    writer = Writer(code, product, plan, Scratch.of(product, plan, kept), task)
     for strip in plan.strips:
         if plan.blocks:
             write_blocks(writer, strip, plan.blocks)

@@ -24,7 +24,7 @@ _CHUNK = 512 * 1024  # bytes of the right operand that are copied together
 _NEAR_SHARE = 0.75  # of the second cache, which a left operand may fill that is used as a whole
 _RIGHT_SHARE = 0.5  # likewise, which a right operand may fill
 _PIECES = 64  # in which a panel is copied beside the one before it
-_CLAIM = 16000  # cycles of work that a thread claims at a time: what others wait for at most, against what it costs
+CLAIM = 16000  # cycles of work that a thread claims at a time: what others wait for at most, against what it costs
 _FAR_SHARE = 0.7  # of the second cache, past which an optimizer's parameter and moments do not stay near
 _BAND_SHARE = 0.03  # of the second cache, for the part of a product that waits for an epilogue along the rows
 _WAITING = 2048 * 1024  # bytes of sums that wait for the next block of the depth
@@ -187,7 +187,7 @@ class Plan:
     def tiles_in_claim(self, product: Product, strip: Strip) -> int:
         """How many tiles of a strip a thread claims at a time."""
         cycles = strip.heights.rows * len(strip.panel.offsets) * product.depth / 2
-        return max(1, int(_CLAIM / max(1.0, cycles)))
+        return max(1, int(CLAIM / max(1.0, cycles)))
 
 
 def _is_dots(product: Product) -> bool:

@@ -16,7 +16,7 @@ _LEFT, _RIGHT = 4, 6  # the first registers of the operands
 _SETTINGS = (1, 0, *[0x0040_0040_0040_0040] * 2, 0, 0, 0x1010_1010_1010_1010, 0)  # eight tiles of 16 rows of 64 bytes
 
 Tiles = tuple[int, int]  # how many tiles of rows and of columns a block has
-Beside = Sequence[tuple[int, Callable[[], None]]]  # what is done beside: after which product, and how
+Between = Sequence[tuple[int, Callable[[], None]]]  # what stands between products: after which, and what writes it
 
 
 def set_up(code: Code, address: str) -> None:
@@ -47,7 +47,7 @@ def store(code: Code, tiles: Tiles, address: str, across: int) -> None:
     _move(code, "tilestored64", tiles, address, across)
 
 
-def multiply(code: Code, tiles: Tiles, starts: tuple[str, str], apart: int, beside: Beside) -> None:
+def multiply(code: Code, tiles: Tiles, starts: tuple[str, str], apart: int, between: Between) -> None:
     """Six products of thirds are added to the sums of a block.
 
     `starts` are the addresses of the thirds of each operand; those of its second tile are `apart` bytes further.
@@ -69,7 +69,7 @@ def multiply(code: Code, tiles: Tiles, starts: tuple[str, str], apart: int, besi
             fill(_LEFT + down, 0, down, left)
             fill(_RIGHT + across, 1, across, right)
             _do(code, "tdpbf16ps", f"i8 {2 * down + across}, i8 {_LEFT + down}, i8 {_RIGHT + across}")
-            for when, write in beside:
+            for when, write in between:
                 if when == done:
                     write()
             done += 1

@@ -127,6 +127,13 @@ def plus(code: Code, a: str, b: str | int) -> str:
     return code.let(f"add nsw i64 {left}, {right}")
 
 
+def minus(code: Code, a: str, b: str) -> str:
+    """a - b."""
+    if b == "0":
+        return a
+    return str(int(a) - int(b)) if is_number(a) and is_number(b) else code.let(f"sub nsw i64 {a}, {b}")
+
+
 def times(code: Code, a: str, b: int) -> str:
     """a * b."""
     if is_number(a):

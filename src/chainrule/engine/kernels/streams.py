@@ -15,27 +15,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from chainrule.engine.code import Code, Kind, shared
-from chainrule.engine.dtypes import float32
+from chainrule.engine.code import Code, shared
 from chainrule.engine.kernels import registers
 from chainrule.engine.kernels.anew import anew, anew_by_rows, spoilt
 from chainrule.engine.kernels.jobs import Jobs
-from chainrule.engine.kernels.plan import Product
+from chainrule.engine.kernels.plan import CLAIM, Product
 from chainrule.engine.kernels.registers import PRODUCTS, Tiles
-from chainrule.engine.kernels.shares import is_number, parts, plus, smaller, times, unravelled
-from chainrule.engine.kernels.strips import goal_of, start_of
-from chainrule.engine.kernels.sums import Ahead, Beside
-from chainrule.engine.kernels.thirds import SIDE, THIRDS, TILE, Lines, store_some
-from chainrule.engine.kernels.tile import Finish, Tile
+from chainrule.engine.kernels.shares import minus, parts, plus, smaller, times, unravelled
+from chainrule.engine.kernels.strips import Task, goal_of, start_of
+from chainrule.engine.kernels.sums import Beside
+from chainrule.engine.kernels.thirds import SIDE, THIRDS, TILE, VECTOR, Lines, store_some
+from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
 
-_CLAIM = 16000  # cycles of work that a thread claims at a time
 _SHARES = 8  # an eighth of all pieces is claimed at least, as the first piece of each is not split beside another
 _LEAST = 4  # pieces that are claimed together, for the same reason
 _COLUMNS = 2  # pieces of columns of a row that are completed in one job, where the left operand is streamed
 _ROWS = 2  # rows of a piece of columns, where the right one is
-
-_VECTOR = Kind(float32, SIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +55,21 @@ class UnitWriter:
         code: Code,
         product: Product,
         unit: Unit,
-        *,
-        left: str,
-        right: str,
-        result: str | None,
-        finish: Finish | None,
-        ahead: Ahead | None,
-        claimed: bool,
+        task: Task,
     ) -> None:
-        self.code, self.product, self.unit = code, product, unit
-        self.left, self.right, self.result, self.finish = left, right, result, finish
-        self.ahead = ahead if unit.far else None
-        self.claimed = claimed
-        sizes = unit.sizes(kept=result is not None)
+        self.code, self.product, self.unit, self.task = code, product, unit, task
+        sizes = unit.sizes(kept=task.result is not None)
         begins = [sum(sizes[:number]) for number in range(len(sizes))]
         places = [code.element("i8", "%scratch", str(begin)) for begin in begins]
         self.sums, self.resident, self.streamed, self.turned, self.settings = places
         self.held = code.variable("i64", "-1")  # of which part the resident thirds are
         self.side = code.variable("i64", "0")  # which of two places are those of this piece
-        self.direct = unit.is_direct(kept=result is not None)
+        self.direct = unit.is_direct(kept=task.result is not None)
         self.packers = {lines: lines.packer(unit.steps) for lines in (unit.left, unit.right)}
         self.splitting = Jobs(code, self._split)
         self.coming: tuple[_Part, str] | None = None  # what the jobs of `splitting` split
-        self.copies = result is not None and not self.direct
-        self.completing = Jobs(code, self._complete) if finish or self.copies else None
+        self.copies = task.result is not None and not self.direct
+        self.completing = Jobs(code, self._complete) if task.finish or self.copies else None
         # Where the sums are that are completed, and where the block is that was stored last.
         self.ended = {name: code.variable("i64", "0") for name in ("batch", "piece", "first", "begin", "end", "side")}
         self.stored = {name: code.variable("i64", "0") for name in ("batch", "row", "column", "rows", "second")}
@@ -97,9 +84,9 @@ class UnitWriter:
         pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
         cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
         least = -(-batches * pieces // (_SHARES if unit.is_whole else 2))  # who claims, splits all that is resident
-        claim = unit.group if unit.waits else max(int(_CLAIM / cycles), least, _LEAST)
+        claim = unit.group if unit.waits else max(int(CLAIM / cycles), least, _LEAST)
         with ExitStack() as stack:
-            share = stack.enter_context(parts(code, [batches, pieces], 0 if self.claimed else None, claim))
+            share = stack.enter_context(parts(code, [batches, pieces], 0 if self.task.claimed else None, claim))
             batch = stack.enter_context(share.level(0))
             low, high = share.bounds
             first = stack.enter_context(code.loop(low, high, unit.group))
@@ -109,7 +96,7 @@ class UnitWriter:
             part = _Part(batch, first, begin, end, "0", str(unit.steps), None)
             if unit.waits:
                 done = stack.enter_context(code.loop("0", str(unit.left.steps), unit.steps))
-                rest = _minus(code, str(unit.left.steps), done)
+                rest = minus(code, str(unit.left.steps), done)
                 is_last = code.let(f"icmp sle i64 {rest}, {unit.steps}")
                 part = _Part(batch, first, begin, end, done, smaller(code, rest, str(unit.steps)), is_last)
             self._pack_resident(part)
@@ -139,7 +126,7 @@ class UnitWriter:
         with code.when(code.let(f"icmp ne i64 {code.get('i64', self.held)}, {key}")):
             code.set("i64", self.held, key)
             with code.loop(part.begin, part.end) as piece:
-                place = times(code, _minus(code, piece, part.begin), unit.piece_bytes)
+                place = times(code, minus(code, piece, part.begin), unit.piece_bytes)
                 goal = code.element("i8", self.resident, place)
                 jobs = times(code, part.count, 2 * unit.resident.jobs)
                 with code.loop("0", jobs) as job:
@@ -148,7 +135,7 @@ class UnitWriter:
     def _pack(self, lines: Lines, batch: str, goal: str, place: tuple[str, str], job: str) -> None:
         """A job of splitting a piece of an operand, from a step of the depth on."""
         code = self.code
-        name, matrix = (self.left, self.product.left) if lines.is_left else (self.right, self.product.right)
+        name, matrix = (self.task.left, self.product.left) if lines.is_left else (self.task.right, self.product.right)
         source = start_of(code, self.product, name, matrix, batch)
         numbers = ", ".join(f"i64 {number}" for number in (times(code, place[0], 2), place[1], job))
         self.packers[lines].call(code, f"ptr {source}, ptr {goal}, ptr {self.turned}, {numbers}")
@@ -164,7 +151,7 @@ class UnitWriter:
         with self.code.when(self.code.let(f"icmp {sign} i64 {piece}, {whole}")):
             yield
 
-    def _forms(self, row: str, column: str) -> Iterator[tuple[int, int]]:
+    def _forms(self, row: str, column: str) -> Iterator[Tiles]:
         """How many tiles of rows and of columns a block has: each form there is, in a branch of its own."""
         for down in self.unit.left.widths:
             with self._only(self.unit.left, row, down):
@@ -207,7 +194,7 @@ class UnitWriter:
             code.set("i64", slot, value)
         first = piece if unit.by_rows else part.begin
         end = times(code, plus(code, piece, 1) if unit.by_rows else part.end, PIECE)
-        rows = _minus(code, smaller(code, end, str(self.product.rows)), times(code, first, PIECE))
+        rows = minus(code, smaller(code, end, str(self.product.rows)), times(code, first, PIECE))
         if unit.by_rows:
             jobs = times(code, rows, self._jobs_in_row)
         else:
@@ -234,12 +221,12 @@ class UnitWriter:
         else:
             row = plus(code, times(code, ended["begin"], PIECE), times(code, job, _ROWS))
             begin, end = ended["piece"], plus(code, ended["piece"], 1)
-            rows = smaller(code, _minus(code, str(self.product.rows), row), str(_ROWS))
+            rows = smaller(code, minus(code, str(self.product.rows), row), str(_ROWS))
         with code.when(code.let(f"icmp slt i64 {begin}, {end}")):  # of the last chunk there may be fewer columns
             place = self._sums(ended, row, times(code, begin, PIECE))
             if self.copies:
                 self._copy(ended["batch"], (row, rows), (begin, end), place)
-            if self.finish:
+            if self.task.finish:
                 self._finish(ended["batch"], (row, rows), (begin, end), place)
 
     # --- Blocks ---
@@ -315,7 +302,7 @@ class UnitWriter:
         """Where the thirds of a piece begin."""
         if lines is self.unit.streamed:
             return self._place_of(self.code.get("i64", self.side))
-        place = times(self.code, _minus(self.code, piece, part.begin), self.unit.piece_bytes)
+        place = times(self.code, minus(self.code, piece, part.begin), self.unit.piece_bytes)
         return self.code.element("i8", self.resident, place)
 
     @property
@@ -331,24 +318,24 @@ class UnitWriter:
         first = times(code, where["first"] if unit.waits else where["piece"], PIECE)
         begin = times(code, where["begin"], PIECE)
         top, left = (first, begin) if unit.by_rows else (begin, first)
-        place = plus(code, times(code, _minus(code, row, top), unit.across), _minus(code, column, left))
+        place = plus(code, times(code, minus(code, row, top), unit.across), minus(code, column, left))
         sums = self.sums
         if not unit.waits:
             sums = code.element("i8", sums, times(code, where["side"], unit.sums_bytes))
         return code.element("float", sums, place)
 
     def _goal(self, batch: str, row: str, column: str) -> str:
-        assert self.result
-        return goal_of(self.code, self.product, self.result, batch, row, column)
+        assert self.task.result
+        return goal_of(self.code, self.product, self.task.result, batch, row, column)
 
     def _ahead(self, part: _Part, pieces: tuple[str, str]) -> Beside | None:
         """What is asked for beside a block: the rows that its epilogue will meet."""
-        if not self.ahead:
+        if not (self.task.ahead and self.unit.far):
             return None
         code = self.code
         row, column = (times(code, piece, PIECE) for piece in pieces)
         tile = Tile(self._indices(part.batch), row, column, str(PIECE), "1", PIECE, self.sums, self.unit.across)
-        return self.ahead(code, tile, 1)
+        return self.task.ahead(code, tile, 1)
 
     def _fetch(self, beside: Beside, step: str) -> None:
         """Some rows for each step of the depth."""
@@ -366,13 +353,13 @@ class UnitWriter:
         left, right = product.left, product.right
         starts, counts = [], []
         for name, matrix, apart, lines, piece in (
-            (self.left, left, left.down, product.rows, where["row"]),
-            (self.right, right, right.across, product.columns, where["column"]),
+            (self.task.left, left, left.down, product.rows, where["row"]),
+            (self.task.right, right, right.across, product.columns, where["column"]),
         ):
             first = times(code, piece, PIECE)
             start = start_of(code, product, name, matrix, where["batch"])
             starts.append(code.element("float", start, times(code, first, apart)))
-            counts.append(smaller(code, _minus(code, str(lines), first), str(PIECE)))
+            counts.append(smaller(code, minus(code, str(lines), first), str(PIECE)))
         numbers = (left.down, left.across, right.down, right.across, product.depth, *counts, self.across)
         listed = ", ".join(f"i64 {number}" for number in numbers)
         again = shared(anew_by_rows if right.across == 1 else anew)
@@ -382,29 +369,29 @@ class UnitWriter:
         """Some rows (first, count) of sums in some pieces of columns to the array of the product."""
         code, product = self.code, self.product
         first = times(code, pieces[0], PIECE)
-        goal, columns = self._goal(batch, rows[0], first), _minus(code, str(product.columns), first)
-        count = smaller(code, times(code, _minus(code, *pieces[::-1]), PIECE), columns)
+        goal, columns = self._goal(batch, rows[0], first), minus(code, str(product.columns), first)
+        count = smaller(code, times(code, minus(code, *pieces[::-1]), PIECE), columns)
         with code.loop("0", rows[1]) as line, code.loop("0", count, SIDE) as column:
             here = code.element("float", sums, plus(code, times(code, line, self.across), column))
             there = code.element("float", goal, plus(code, times(code, line, product.columns), column))
-            value = code.let(f"load {_VECTOR.type}, ptr {here}, align 64")
-            store_some(code, value, there, smaller(code, _minus(code, columns, column), str(SIDE)))
+            value = code.let(f"load {VECTOR.type}, ptr {here}, align 64")
+            store_some(code, value, there, smaller(code, minus(code, columns, column), str(SIDE)))
 
     def _finish(self, batch: str, rows: tuple[str, str], pieces: tuple[str, str], sums: str) -> None:
         """The epilogue of some rows (first, count) in some pieces of columns."""
-        code, product, finish, (begin, end) = self.code, self.product, self.finish, pieces
+        code, product, finish, (begin, end) = self.code, self.product, self.task.finish, pieces
         assert finish
         whole, rest = divmod(product.columns, PIECE)
 
         def call(first: str, panels: str, width: int) -> None:
             column = times(code, first, PIECE)
-            address, stride = code.element("float", sums, times(code, _minus(code, first, begin), PIECE)), self.across
-            if self.result:
+            address, stride = code.element("float", sums, times(code, minus(code, first, begin), PIECE)), self.across
+            if self.task.result:
                 address, stride = self._goal(batch, rows[0], column), product.columns
             finish(code, Tile(self._indices(batch), rows[0], column, rows[1], panels, width, address, stride))
 
         if whole:
-            panels = _minus(code, smaller(code, end, str(whole)), begin)
+            panels = minus(code, smaller(code, end, str(whole)), begin)
             with code.when(code.let(f"icmp sgt i64 {panels}, 0")):
                 call(begin, panels if self.unit.by_rows else "1", PIECE)
         if rest:
@@ -413,9 +400,3 @@ class UnitWriter:
 
     def _indices(self, batch: str) -> tuple[str, ...]:
         return tuple(unravelled(self.code, batch, self.product.batch))
-
-
-def _minus(code: Code, a: str, b: str) -> str:
-    if b == "0":
-        return a
-    return str(int(a) - int(b)) if is_number(a) and is_number(b) else code.let(f"sub nsw i64 {a}, {b}")

@@ -42,6 +42,30 @@ class Spot:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked of the code of a product: the names of its arrays, and what is done with what is finished.
+
+    Attributes
+    ----------
+    left, right
+        The operands.
+    result
+        Where the product goes; None: only to `finish`.
+    finish, ahead
+        What follows a finished part, and what is good to do long before.
+    claimed
+        Whether threads claim their parts.
+    """
+
+    left: str
+    right: str
+    result: str | None
+    finish: Finish | None
+    ahead: Ahead | None
+    claimed: bool
+
+
 class Writer:
     """Writes the loops and tiles of one product into the text of a function."""
 
@@ -51,17 +75,9 @@ class Writer:
         product: Product,
         plan: Plan,
         scratch: Scratch,
-        *,
-        left: str,
-        right: str,
-        result: str | None,
-        finish: Finish | None,
-        ahead: Ahead | None,
-        claimed: bool,
+        task: Task,
     ) -> None:
-        self.code, self.product, self.plan, self.scratch = code, product, plan, scratch
-        self.left, self.right, self.result, self.finish, self.ahead = left, right, result, finish, ahead
-        self.claimed = claimed
+        self.code, self.product, self.plan, self.scratch, self.task = code, product, plan, scratch, task
         self.panels: Panels | None = None  # of the strip that is written
         self.element = Kind(product.dtype).type
 
@@ -98,7 +114,7 @@ class Writer:
 
     def site_of(self, strip: Strip) -> int | None:
         """Where it is counted what threads have claimed of a strip; None where they do not claim."""
-        return self.plan.strips.index(strip) if self.claimed else None
+        return self.plan.strips.index(strip) if self.task.claimed else None
 
     def column(self, strip: Strip, number: str) -> str:
         return plus(self.code, times(self.code, number, strip.panel.width), strip.column)
@@ -128,7 +144,7 @@ class Writer:
     def _pack_left(self, strip: Strip, batch: str, first: str) -> None:
         """Copy the rows of a group of tiles."""
         code, product = self.code, self.product
-        base = self.base(self.left, product.left, batch)
+        base = self.base(self.task.left, product.left, batch)
         last = smaller(code, plus(code, first, self.plan.tiles_together(strip)), str(strip.heights.tiles))
 
         def pack(spot: Spot) -> None:
@@ -147,7 +163,7 @@ class Writer:
     def _wanted(self, strip: Strip, batch: str, number: str) -> Wanted:
         """Panel `number` of the right operand of a batch."""
         code, matrix = self.code, self.product.right
-        base = self.base(self.right, matrix, batch)
+        base = self.base(self.task.right, matrix, batch)
         start = code.element(self.element, base, times(code, self.column(strip, number), matrix.across))
         return Wanted(start, plus(code, times(code, batch if any(matrix.batch) else "0", strip.count), number))
 
@@ -164,7 +180,7 @@ class Writer:
         if self.plan.packs_left(here.strip):
             return Left(self._packed_left(here.strip, spot, here.first), 1, spot.rows)
         matrix = self.product.left
-        base = self.base(self.left, matrix, here.batch)
+        base = self.base(self.task.left, matrix, here.batch)
         start = self.code.element(self.element, base, times(self.code, spot.row, matrix.down))
         return Left(start, matrix.down, matrix.across)
 
@@ -172,7 +188,7 @@ class Writer:
         panel, matrix, count = here.panel, self.product.right, len(here.panel.offsets)
         if self.panels:
             return self.panels.right
-        base = self.base(self.right, matrix, here.batch)
+        base = self.base(self.task.right, matrix, here.batch)
         start = self.code.element(self.element, base, times(self.code, here.column, matrix.across))
         return Right(start, matrix.down, panel.offsets, tuple(panel.used_in(number) for number in range(count)))
 
@@ -207,13 +223,13 @@ class Writer:
         """A tile's sums stored, and finished."""
         address, stride = self.goal(here.batch, spot.row, here.column)
         self.store(here, spot, sums, address, stride)
-        if self.finish:
+        if self.task.finish:
             tile = Tile(
                 self.indices(here.batch), spot.row, here.column, str(spot.rows), "1", here.panel.width, address, stride
             )
             if self.product.turned:
                 tile = replace(tile, row=here.column, column="0", rows=str(here.panel.width), width=1, stride=1)
-            self.finish(self.code, tile)
+            self.task.finish(self.code, tile)
 
     def store(self, here: Here, spot: Spot, sums: list[str], address: str, stride: int) -> None:
         """A tile's sums to memory."""
@@ -222,7 +238,7 @@ class Writer:
         for line in range(spot.rows):
             for number, offset in enumerate(panel.offsets):
                 where = moved(code, kind, address, line * stride + offset)
-                store(code, kind, next(values), where, panel.used_in(number) if self.result else None)
+                store(code, kind, next(values), where, panel.used_in(number) if self.task.result else None)
 
     def indices(self, batch: str) -> tuple[str, ...]:
         """The index of each batch axis."""
@@ -230,9 +246,9 @@ class Writer:
 
     def goal(self, batch: str, row: str, column: str) -> tuple[str, int]:
         """Where a finished tile goes whose first element is at a row and a column, and the stride of its rows."""
-        if self.result is None:
+        if self.task.result is None:
             return "%scratch", self.scratch.across
-        return goal_of(self.code, self.product, self.result, batch, row, column), self.product.columns
+        return goal_of(self.code, self.product, self.task.result, batch, row, column), self.product.columns
 
 
 def start_of(code: Code, product: Product, name: str, matrix: Matrix, batch: str) -> str:

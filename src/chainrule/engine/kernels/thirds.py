@@ -2,9 +2,9 @@
 
 A bfloat16 has the range of a float32 and 8 of its 24 bits. So a number is, exactly, a rounded third, plus the rounded
 third of what is left, plus what is left then, unless it is so small (below 2^-102) or so large that a third leaves the
-normal range. Of the nine products of two such sums the three smallest are below the
-rounding of a float32 and left out (Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype
-for higher-precision computations", 2019).
+normal range. Of the nine products of two such sums the three smallest are below the rounding of a float32 and left out
+(Henry, Tang and Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations",
+2019).
 
 A tile of the left operand is 16 rows, each 32 steps of the depth; a tile of the right operand is 16 pairs of steps of
 16 columns each. A step is paired with the one 16 further, so both are made from pairs of whole vectors.
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from chainrule.engine.code import Code, Function, Kind
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.packing import transpose
-from chainrule.engine.kernels.shares import larger, plus, smaller, times
+from chainrule.engine.kernels.shares import larger, minus, plus, smaller, times
+from chainrule.engine.kernels.vector import read_masked, write_masked
 
 SIDE = 16  # rows of a tile, or columns
 STEPS = 32  # steps along the depth in a tile
@@ -25,7 +26,7 @@ THIRDS = 3
 TILE = 1024  # bytes
 TURNED = 2 * TILE  # bytes of scratch memory in which vectors are transposed
 
-_VECTOR = Kind(float32, SIDE)
+VECTOR = Kind(float32, SIDE)
 _QUARTERS = 4  # of the rows of a tile, which are jobs of their own
 _ROWS = SIDE // _QUARTERS
 
@@ -121,15 +122,15 @@ class Lines:
         if not self._is_ragged:
             self._part_of_tile(code, start, goal, number, None)
             return
-        lines = smaller(code, code.let(f"sub nsw i64 {self.count}, {line}"), str(SIDE))
-        steps = smaller(code, code.let(f"sub nsw i64 {self.depth}, {first}"), str(STEPS))
+        lines = smaller(code, minus(code, str(self.count), line), str(SIDE))
+        steps = smaller(code, minus(code, str(self.depth), first), str(STEPS))
         is_whole = code.let(
             f"and i1 {code.let(f'icmp eq i64 {lines}, {SIDE}')}, {code.let(f'icmp eq i64 {steps}, {STEPS}')}"
         )
         with code.when(is_whole):
             self._part_of_tile(code, start, goal, number, None)
         with code.when(code.let(f"xor i1 {is_whole}, true")):
-            halves = smaller(code, steps, str(SIDE)), larger(code, code.let(f"sub nsw i64 {steps}, {SIDE}"), "0")
+            halves = smaller(code, steps, str(SIDE)), larger(code, minus(code, steps, str(SIDE)), "0")
             vectors, lanes = ((lines, lines), halves) if self.along == 1 else (halves, (lines, lines))
             part = _Part(vectors, tuple(mask_of(code, count) for count in lanes))
             self._part_of_tile(code, start, goal, number, part)
@@ -148,7 +149,7 @@ class Lines:
         with code.when(code.let(f"icmp slt i64 {number}, 2")):
             self._turn(code, code.element("float", start, times(code, number, half)), number, part)
         with code.when(code.let(f"icmp sge i64 {number}, 2")):
-            row = times(code, code.let(f"sub nsw i64 {number}, 2"), _ROWS)
+            row = times(code, minus(code, number, "2"), _ROWS)
             _rows(code, ("%turned", code.element("float", "%turned", str(SIDE))), STEPS, goal, row, None)
 
     def _turn(self, code: Code, start: str, half: str, part: _Part | None) -> None:
@@ -163,9 +164,9 @@ class Lines:
             self._fetch(code, place)
         vectors = [_line(code, place, part, 0, number) for number, place in enumerate(places)]
         goal = code.element("float", "%turned", times(code, half, SIDE))
-        for number, vector in enumerate(transpose(code, _VECTOR, vectors)):
+        for number, vector in enumerate(transpose(code, VECTOR, vectors)):
             there = code.element("float", goal, str(number * STEPS))
-            code.do(f"store {_VECTOR.type} {vector}, ptr {there}, align 64")
+            code.do(f"store {VECTOR.type} {vector}, ptr {there}, align 64")
 
     def _fetch(self, code: Code, address: str) -> None:
         """Ask for what lies in the next step of the depth."""
@@ -194,26 +195,20 @@ def _rows(code: Code, starts: tuple[str, str], apart: int, goal: str, first: str
 def _line(code: Code, address: str, part: _Part | None, half: int, number: str | int) -> str:
     """A vector, of which only what is there is read; the rest is zero."""
     if part is None:
-        return code.let(f"load {_VECTOR.type}, ptr {address}, align 4")
+        return code.let(f"load {VECTOR.type}, ptr {address}, align 4")
     is_there = code.let(f"icmp sgt i64 {part.vectors[half]}, {number}")
     return load_some(code, address, code.let(f"select i1 {is_there}, i{SIDE} {part.lanes[half]}, i{SIDE} 0"))
 
 
 def load_some(code: Code, address: str, lanes: str) -> str:
     """A vector of which some lanes are read, by the bits of an integer; the others are zero."""
-    mask = code.let(f"bitcast i{SIDE} {lanes} to {_VECTOR.mask}")
-    name = f"@llvm.masked.load.v{SIDE}f32.p0"
-    code.declare(f"declare {_VECTOR.type} {name}(ptr, {_VECTOR.mask}, {_VECTOR.type})")
-    nothing = f"{_VECTOR.type} zeroinitializer"
-    return code.let(f"call {_VECTOR.type} {name}(ptr align 4 {address}, {_VECTOR.mask} {mask}, {nothing})")
+    return read_masked(code, "float", SIDE, address, code.let(f"bitcast i{SIDE} {lanes} to {VECTOR.mask}"))
 
 
 def store_some(code: Code, value: str, place: str, count: str) -> None:
     """The first `count` elements of a vector to memory."""
-    mask = code.let(f"bitcast i{SIDE} {mask_of(code, count)} to {_VECTOR.mask}")
-    name = f"@llvm.masked.store.v{SIDE}f32.p0"
-    code.declare(f"declare void {name}({_VECTOR.type}, ptr, {_VECTOR.mask})")
-    code.do(f"call void {name}({_VECTOR.type} {value}, ptr align 4 {place}, {_VECTOR.mask} {mask})")
+    mask = code.let(f"bitcast i{SIDE} {mask_of(code, count)} to {VECTOR.mask}")
+    write_masked(code, "float", SIDE, value, place, mask)
 
 
 def mask_of(code: Code, count: str) -> str:
@@ -227,17 +222,17 @@ def thirds(code: Code, first: str, second: str) -> list[str]:
 
     Each third but the last is rounded to nearest, so what is left out of a product has either sign.
     """
-    bits, high = _VECTOR.bits, _VECTOR.integer(-0x10000)
+    bits, high = VECTOR.bits, VECTOR.integer(-0x10000)
     found, rest = [], [first, second]
     for third in range(THIRDS):
-        words = [code.let(f"bitcast {_VECTOR.type} {value} to {bits}") for value in rest]
+        words = [code.let(f"bitcast {VECTOR.type} {value} to {bits}") for value in rest]
         if third < THIRDS - 1:  # what is left for the last has 8 bits already
-            words = [code.let(f"add {bits} {word}, {_VECTOR.integer(0x8000)}") for word in words]
+            words = [code.let(f"add {bits} {word}, {VECTOR.integer(0x8000)}") for word in words]
         upper = [code.let(f"and {bits} {word}, {high}") for word in words]
-        low = code.let(f"lshr {bits} {words[0]}, {_VECTOR.integer(16)}")
+        low = code.let(f"lshr {bits} {words[0]}, {VECTOR.integer(16)}")
         found.append(code.let(f"or {bits} {low}, {upper[1]}"))
         if third == THIRDS - 1:
             break
-        rounded = [code.let(f"bitcast {bits} {word} to {_VECTOR.type}") for word in upper]
-        rest = [code.let(f"fsub {_VECTOR.type} {a}, {b}") for a, b in zip(rest, rounded, strict=True)]
+        rounded = [code.let(f"bitcast {bits} {word} to {VECTOR.type}") for word in upper]
+        rest = [code.let(f"fsub {VECTOR.type} {a}, {b}") for a, b in zip(rest, rounded, strict=True)]
     return found

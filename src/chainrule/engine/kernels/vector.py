@@ -56,11 +56,7 @@ def _load(code: Code, element: str, address: str, vector: Vector | None) -> str:
     if vector.is_whole:
         return code.let(f"load {full}, ptr {address}, align {align}")
     if code.masked:
-        suffix = f"v{vector.count}{_suffix(element)}.p0"
-        mask = f"<{vector.count} x i1>"
-        code.declare(f"declare {full} @llvm.masked.load.{suffix}(ptr, {mask}, {full})")
-        some = f"{mask} {_used(vector)}, {full} zeroinitializer"
-        return code.let(f"call {full} @llvm.masked.load.{suffix}(ptr align {align} {address}, {some})")
+        return read_masked(code, element, vector.count, address, _used(vector))
     result = "zeroinitializer"
     for start, width in _pieces(vector.used):
         place = code.element(element, address, str(start))
@@ -89,11 +85,7 @@ def write(code: Code, kind: Kind, value: str, address: str, vector: Vector | Non
         return
     full = f"<{lanes} x {element}>"
     if code.masked:
-        suffix = f"v{lanes}{_suffix(element)}.p0"
-        mask = f"<{lanes} x i1>"
-        code.declare(f"declare void @llvm.masked.store.{suffix}({full}, ptr, {mask})")
-        some = f"{mask} {_used(vector)}"
-        code.do(f"call void @llvm.masked.store.{suffix}({full} {value}, ptr align {align} {address}, {some})")
+        write_masked(code, element, lanes, value, address, _used(vector))
         return
     for start, width in _pieces(vector.used):
         place = code.element(element, address, str(start))
@@ -103,6 +95,22 @@ def write(code: Code, kind: Kind, value: str, address: str, vector: Vector | Non
         else:
             part = _picked(code, element, value, lanes, range(start, start + width))
             code.do(f"store <{width} x {element}> {part}, ptr {place}, align {align}")
+
+
+def read_masked(code: Code, element: str, lanes: int, address: str, mask: str) -> str:
+    """A vector of which only the lanes in a mask are read; the others are zero."""
+    full, kind, suffix = f"<{lanes} x {element}>", f"<{lanes} x i1>", f"v{lanes}{_suffix(element)}.p0"
+    code.declare(f"declare {full} @llvm.masked.load.{suffix}(ptr, {kind}, {full})")
+    some = f"{kind} {mask}, {full} zeroinitializer"
+    return code.let(f"call {full} @llvm.masked.load.{suffix}(ptr align {_alignment(element)} {address}, {some})")
+
+
+def write_masked(code: Code, element: str, lanes: int, value: str, address: str, mask: str) -> None:
+    """The lanes of a vector that are in a mask to memory."""
+    full, kind, suffix = f"<{lanes} x {element}>", f"<{lanes} x i1>", f"v{lanes}{_suffix(element)}.p0"
+    code.declare(f"declare void @llvm.masked.store.{suffix}({full}, ptr, {kind})")
+    where = f"ptr align {_alignment(element)} {address}"
+    code.do(f"call void @llvm.masked.store.{suffix}({full} {value}, {where}, {kind} {mask})")
 
 
 def read_apart(code: Code, kind: Kind, address: str, step: int, vector: Vector, index: str | None = None) -> str:
