@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -68,23 +67,8 @@ def in_turns(workers: dict[str, Worker], turns: Turns) -> dict[str, Sample]:
     for number in range(turns.rounds + 1):
         for name, worker in workers.items():
             time.sleep(REST)
-            before = _busy(worker.cores)
             answer = worker.ask("measure", seconds=turns.seconds)
-            all_time = _busy(worker.cores) - before
             if number:
-                foreign = (all_time - answer["processor"]) / (answer["wall"] * len(worker.cores))
                 samples[name].each.append(answer[turns.clock] / answer["steps"])
-                samples[name].others.append(foreign)
+                samples[name].others.append(answer["foreign"] / (answer["wall"] * len(worker.cores)))
     return samples
-
-
-def _busy(cores: list[int]) -> float:
-    """Seconds that these cores have worked since the machine started, including what a host took away."""
-    ticks = 0
-    with open("/proc/stat") as lines:
-        for line in lines:
-            name, *figures = line.split()
-            if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores:
-                user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, figures[:8])
-                ticks += user + nice + system + interrupts + soft + stolen
-    return ticks / os.sysconf("SC_CLK_TCK")
