@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from chainrule.engine.emit import Module
 from chainrule.engine.kernel import Loop, accesses, nodes_made
 from chainrule.engine.program import Program
+from chainrule.engine.schedule import scheduled
 from chainrule.engine.target import Target, host
 from engine.bounds import Spread, disagreement
 from engine.graphs import Case, cases
@@ -22,6 +23,7 @@ def check(case: Case, target: Target) -> None:
     program = Program(case.traced, target)
     program.graph.verify()
     program.plan.verify(program.kernels)
+    program.schedule.verify(program.plan)
     for kernel in program.kernels:
         assert not isinstance(kernel, Loop) or not {each.array for each in accesses(kernel)} & {*nodes_made(kernel)}
     check_signatures(program)
@@ -50,7 +52,7 @@ _written: dict[tuple[str, str], str] = {}
 def check_signatures(program: Program) -> None:
     """Kernels with one signature, in whatever programs, are one text: machine code is looked up by signatures."""
     for kernel in program.kernels:
-        alone = Module([kernel], program.plan, program.target)
+        alone = Module(scheduled([kernel], program.plan, program.target), program.plan, program.target)
         if "nan" in alone.signature:
             continue  # of which sign is not said, and does not count
         text = _written.setdefault((alone.signature, program.target.name), alone.text)

@@ -36,6 +36,7 @@ def compare(case: Case, inputs: list[np.ndarray], target: Target) -> None:
     program = Program(traced, target)
     program.graph.verify()
     program.plan.verify(program.kernels)
+    program.schedule.verify(program.plan)
     found = program(*inputs)
     expected = f(*[cr.asarray(x) for x in inputs])
     for ours, reference in zip(found, expected, strict=True):

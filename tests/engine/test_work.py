@@ -11,7 +11,7 @@ from chainrule.engine.trace import trace
 
 def alone(f, *arrays: np.ndarray) -> list[bool]:
     """For each kernel whether one thread does it."""
-    return [call.alone for call in Program(trace(f, *arrays), named("avx512")).module.calls]
+    return [call.turn.alone for call in Program(trace(f, *arrays), named("avx512")).module.calls]
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(512, False), (64, True)])

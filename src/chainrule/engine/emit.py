@@ -9,7 +9,7 @@ wherever in their arrays they begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,9 +39,9 @@ from chainrule.engine.kernels.serial import write_running, write_scatter, write_
 from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.recipe import STEP
+from chainrule.engine.schedule import Schedule, Turn
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
-from chainrule.engine.work import done_alone
 
 _TOGETHER = 128  # calls that stand in one function
 
@@ -52,35 +52,24 @@ class Call:
 
     Attributes
     ----------
-    kernel
-        What is done.
+    turn
+        What is done, and by whom.
     function
         The name of the function that does it; equal kernels share one.
     homes
         Where its arrays live, in the order of the function's parameters.
-    alone
-        Whether the first thread does it alone.
-    waits
-        Whether all threads meet before it.
     sites
         The nodes that may go wrong in it, such as an index out of bounds.
     """
 
-    kernel: Kernel
+    turn: Turn
     function: str
     homes: tuple[Home, ...]
-    alone: bool
-    waits: bool
     sites: tuple[Node, ...]
-
-    @property
-    def claimed(self) -> bool:
-        """Whether threads claim their parts of it, piece by piece."""
-        return isinstance(self.kernel, Contraction) and not self.alone
 
 
 class Module:
-    """An LLVM module that holds a step over `kernels`, whose arrays live where `plan` says.
+    """An LLVM module that holds the step of a `schedule`, whose arrays live where `plan` says.
 
     `flushes` says that it trains, so that numbers below the normal range count as zero (see `denormals`). `timed` makes
     a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
@@ -102,36 +91,36 @@ class Module:
     """
 
     def __init__(
-        self, kernels: Sequence[Kernel], plan: Plan, target: Target, *, flushes: bool = False, timed: bool = False
+        self, schedule: Schedule, plan: Plan, target: Target, *, flushes: bool = False, timed: bool = False
     ) -> None:
         self.plan, self.target, self.flushes, self.timed = plan, target, flushes, timed
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
-        steps = zip(_with_barriers(kernels, plan), done_alone(kernels, target), strict=True)
-        self.calls = tuple([self._call(kernel, waits, alone) for (kernel, waits), alone in steps])
-        self.is_alone = all(call.alone for call in self.calls)
-        self.claim_words = SITES * sum(call.claimed for call in self.calls)
+        self.calls = tuple([self._call(turn) for turn in schedule.turns])
+        self.is_alone = all(call.turn.alone for call in self.calls)
+        self.claim_words = SITES * sum(call.turn.claimed for call in self.calls)
         self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT
-        scratch = max((_scratch(call.kernel, target) for _, call, _ in self._functions.values()), default=0)
+        scratch = max((_scratch(call.turn.kernel, target) for _, call, _ in self._functions.values()), default=0)
         self.scratch = self.claims + scratch
         self.sites = tuple(site for call in self.calls for site in call.sites)
-        calls = [f"{call.function} {call.homes} {call.alone} {call.waits}" for call in self.calls]
+        calls = [f"{call.function} {call.homes} {call.turn.alone} {call.turn.waits}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
         functions = [f"{text}\nfrom {starts}" for text, (_, _, starts) in self._functions.items()]
         self.signature = "\n".join([f"flushes {flushes} timed {timed}", *functions, *calls, *copies])
 
-    def _call(self, kernel: Kernel, waits: bool, alone: bool) -> Call:
+    def _call(self, turn: Turn) -> Call:
+        kernel = turn.kernel
         names, homes = _names(kernel, self.plan)
         starts = _starts(kernel, names)
-        signature = kernel_text(kernel, names, starts)
+        signature = f"{'alone' if turn.alone else 'shared'} {kernel_text(kernel, names, starts)}"
         begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
         sites = _sites(kernel)
         if signature in self._functions:  # the same at another place of its arrays, such as the next step of a sequence
             name, _, first = self._functions[signature]
             moves = [own - other for own, other in zip(begin, first, strict=True)]
             homes = tuple([Home(home.slot, home.offset + by) for home, by in zip(homes, moves, strict=True)])
-            return Call(kernel, name, homes, alone, waits, sites)
+            return Call(turn, name, homes, sites)
         name = f"{type(kernel).__name__.lower()}_{len(self._functions)}"
-        call = Call(kernel, name, homes, alone, waits, sites)
+        call = Call(turn, name, homes, sites)
         self._functions[signature] = name, call, begin
         return call
 
@@ -141,7 +130,7 @@ class Module:
         declared: dict[str, None] = {}
         bodies = []
         for _, call, _ in self._functions.values():
-            for code in _functions(call, _names(call.kernel, self.plan)[0], self.target):
+            for code in _functions(call, _names(call.turn.kernel, self.plan)[0], self.target):
                 if self.flushes and code.calls_library:
                     code.enclose("%exact = call i32 @exact()", "call void @restore(i32 %exact)")
                 declared |= code.declarations
@@ -204,18 +193,18 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     parameters = [("ptr noalias", f"a{number}") for number in range(len(call.homes))]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
-    parameters += [("ptr", "claims"), ("i64", "apart")] if call.claimed else []
-    code = Code(call.function, parameters, internal=True, alone=call.alone, **target.options)
+    parameters += [("ptr", "claims"), ("i64", "apart")] if call.turn.claimed else []
+    code = Code(call.function, parameters, internal=True, alone=call.turn.alone, **target.options)
     arrays = {node: f"%{name}" for node, name in names.items()}
-    if isinstance(call.kernel, Contraction):
-        epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
-        finish = epilogue if call.kernel.stores else None
-        kept, claimed = call.kernel.kept, call.claimed
-        write_contraction(code, call.kernel, arrays, target, finish, kept, epilogue.ahead, claimed=claimed)
+    if isinstance(call.turn.kernel, Contraction):
+        epilogue = Epilogue(call.function, call.turn.kernel, arrays, call.sites, target)
+        finish = epilogue if call.turn.kernel.stores else None
+        kept, claimed = call.turn.kernel.kept, call.turn.claimed
+        write_contraction(code, call.turn.kernel, arrays, target, finish, kept, epilogue.ahead, claimed=claimed)
         return [*epilogue.functions, code]
-    made = nodes_made(call.kernel)
-    write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
-    _write(code, call.kernel, arrays, target)
+    made = nodes_made(call.turn.kernel)
+    write_fixed(code, expressions(call.turn.kernel), {node: name for node, name in arrays.items() if node not in made})
+    _write(code, call.turn.kernel, arrays, target)
     write_failures(code, call.sites)
     return [code]
 
@@ -275,7 +264,7 @@ def _places(calls: Sequence[Call]) -> list[_Place]:
     for number, call in enumerate(calls):
         found.append(_Place(call, number, sites, claimed))
         sites += len(call.sites)
-        claimed += call.claimed
+        claimed += call.turn.claimed
     return found
 
 
@@ -310,18 +299,18 @@ class _Calls:
 
     def _call(self, place: _Place) -> None:
         code, call = self.code, place.call
-        if call.waits and not self.module.timed:
+        if call.turn.waits and not self.module.timed:
             code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
         pointers = [self._pointer(home) for home in call.homes]
         if call.sites:
             pointers.append(code.element("i64", self.status, str(place.site)))
         arguments = ", ".join(f"ptr {pointer}" for pointer in (*pointers, self.scratch))
-        if call.alone:
+        if call.turn.alone:
             with code.when(code.let("icmp eq i64 %thread, 0")):
                 code.do(f"call void @{call.function}({arguments}, i64 0, i64 1)")
             return
         arguments += ", i64 %thread, i64 %threads"
-        if call.claimed:
+        if call.turn.claimed:
             claims = code.element("i64", self.memory, str(SITES * place.claimed))
             arguments += f", ptr {claims}, i64 {self.module.scratch}"
         code.do(f"call void @{call.function}({arguments})")
@@ -364,35 +353,3 @@ class _Clock:
             sum_ = step.let(f"add i64 {step.get('i64', word)}, {passed}")
             step.do(f"store i64 {sum_}, ptr {word}")
         self.last = now
-
-
-# --- Barriers ----------------------------------------------------------------------------------------------------
-
-Spans = dict[int, list[tuple[int, int]]]  # of each slot the parts that were touched: first byte, past the last byte
-
-
-def _with_barriers(kernels: Sequence[Kernel], plan: Plan) -> Iterator[tuple[Kernel, bool]]:
-    """Each kernel, and whether the threads must meet before it: it touches what another one wrote, or writes what
-    another one reads, since they last met."""
-    read: Spans = {}
-    written: Spans = {}
-    for kernel in kernels:
-        reads = [_span(plan, access.array) for access in accesses(kernel)]
-        writes = [_span(plan, node) for node in nodes_made(kernel)]
-        waits = _meet(reads, written) or _meet(writes, written) or _meet(writes, read)
-        if waits:
-            read, written = {}, {}
-        for spans, touched in ((read, reads), (written, writes)):
-            for slot, begin, end in touched:
-                spans.setdefault(slot, []).append((begin, end))
-        yield kernel, waits
-
-
-def _span(plan: Plan, node: Node) -> tuple[int, int, int]:
-    """Slot, first byte, and past the last byte of an array."""
-    home = plan.homes[array_of(node)]
-    return home.slot, home.offset, home.offset + max(1, node.size * node.dtype.itemsize)
-
-
-def _meet(some: list[tuple[int, int, int]], others: Spans) -> bool:
-    return any(start < finish and begin < end for slot, start, end in some for begin, finish in others.get(slot, ()))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chainrule.engine.listing import Kernels
     from chainrule.engine.memory import Plan
     from chainrule.engine.profile import Profile
+    from chainrule.engine.schedule import Schedule
     from chainrule.engine.show import ShownGraph
     from chainrule.engine.stages import Stages
 
@@ -72,6 +73,11 @@ class Program:
     def kernels(self) -> Kernels:
         """What is computed together, in the order of the step; `print` lists them."""
         return self._stages().kernels
+
+    @property
+    def schedule(self) -> Schedule:
+        """When each kernel runs, and who does it; `print` writes it out."""
+        return self._stages().schedule
 
     @property
     def plan(self) -> Plan:
@@ -222,6 +228,7 @@ def _show(program: Program) -> None:
     stages = {
         "graph": lambda: str(program.graph),
         "kernels": lambda: str(program.kernels),
+        "schedule": lambda: str(program.schedule),
         "memory": lambda: str(program.memory),
         "llvm": lambda: program.llvm_ir,
     }

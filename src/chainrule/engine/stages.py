@@ -14,6 +14,7 @@ from chainrule.engine.loop import loop_text as loop_text
 from chainrule.engine.memory import Plan, ordered, plan
 from chainrule.engine.profile import Profile as Profile
 from chainrule.engine.profile import profile as profile
+from chainrule.engine.schedule import scheduled
 from chainrule.engine.show import ShownGraph, node_names
 from chainrule.engine.simplify import simplify
 from chainrule.engine.split import split
@@ -31,12 +32,13 @@ class Stages:
         self.graph = ShownGraph.showing(owned(split(simple, frozenset(states), target.parts)))
         results = len(self.graph.outputs) - len(traced.writes)
         kernels = ordered(fuse(self.graph), self.graph, results, states)
-        self.kernels = Kernels.of(kernels, node_names(self.graph))
-        self.plan: Plan = plan(self.kernels, self.graph, results, states)
-        self.module = Module(self.kernels, self.plan, target, flushes=bool(states))
+        self.plan: Plan = plan(kernels, self.graph, results, states)
+        self.schedule = scheduled(kernels, self.plan, target)
+        self.kernels = Kernels.of([turn.kernel for turn in self.schedule.turns], node_names(self.graph))
+        self.module = Module(self.schedule, self.plan, target, flushes=bool(states))
         self.memory: Memory = memory_of(self.graph, traced.arguments, results, self.plan, self.module.scratch)
 
     def timed(self) -> Module:
         """The module with a clock between the kernels."""
         module = self.module
-        return Module(self.kernels, self.plan, module.target, flushes=module.flushes, timed=True)
+        return Module(self.schedule, self.plan, module.target, flushes=module.flushes, timed=True)

@@ -1,0 +1,92 @@
+"""The schedule: threads meet only where one needs what another made, and what is little runs beside what is much."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.engine.program import Program
+from chainrule.engine.schedule import Schedule
+from chainrule.engine.target import named
+from chainrule.engine.trace import trace
+
+
+def schedule(f, *arrays: np.ndarray, target: str = "avx512") -> Schedule:
+    """The schedule of a function, which is right."""
+    program = Program(trace(f, *arrays), named(target))
+    program.schedule.verify(program.plan)
+    return program.schedule
+
+
+def step(widths: list[int], batch: int, *layers: nn.Module, target: str = "avx512") -> Schedule:
+    """The schedule of a training step of dense layers with what follows each of them but the last."""
+    net = nn.Sequential()
+    for inputs, outputs in pairwise(widths):
+        net = nn.Sequential(*net, nn.Dense(inputs, outputs), *(layers if outputs != widths[-1] else ()))
+    optimizer = cr.optim.Adam()
+
+    def learn(x: cr.Tensor, labels: cr.Tensor) -> cr.Tensor:
+        loss = cr.losses.cross_entropy(net(x), labels)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    x, labels = np.zeros((batch, widths[0]), "f"), np.zeros(batch, np.int64)
+    return schedule(learn, x, labels, target=target)
+
+
+def phases(made: Schedule) -> list[list[bool]]:
+    """Of the kernels of each phase, whether one thread does them alone."""
+    found: list[list[bool]] = [[]]
+    for turn in made.turns:
+        if turn.waits:
+            found.append([])
+        found[-1].append(turn.alone)
+    return found
+
+
+def test_one_thread_never_waits_for_itself() -> None:
+    made = step([2, 16, 16, 3], 32, nn.Tanh())
+    assert len(made.turns) > 10
+    assert phases(made) == [[True] * len(made.turns)]
+
+
+def test_little_work_between_products_is_one_phase_and_the_rest_of_it_runs_beside_a_product() -> None:
+    """The products by the wide weight and for its gradient are shared; softmax and the second layer are not."""
+    first, alone, last = phases(step([784, 128, 10], 64, nn.ReLU()))
+    assert not first[-1]
+    assert all(alone)
+    assert not last[-1]
+    assert last.count(True) > 1  # the loss goes to its place and the other parameters move while the product begins
+
+
+@pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "amx"])
+@pytest.mark.parametrize("layers", [[nn.LayerNorm(96), nn.GELU()], [nn.BatchNorm(96), nn.ReLU(), nn.Dropout(0.5)]])
+def test_what_touches_the_same_bytes_keeps_its_order(layers: list[nn.Module], target: str) -> None:
+    made = step([40, 96, 96, 96, 7], 200, *layers, target=target)
+    assert any(turn.waits for turn in made.turns)
+    assert {id(kernel) for kernel in made.kernels} == {id(turn.kernel) for turn in made.turns}
+
+
+def test_a_wrong_schedule_is_found_out() -> None:
+    x = np.zeros((256, 256), "f")
+    program = Program(trace(lambda x: cr.tanh(cr.sum(x @ x, axis=1)) @ x, x), named("avx512"))
+    right, (first, *others) = program.schedule, program.schedule.turns
+    with pytest.raises(AssertionError):
+        Schedule((*others, first), right.kernels).verify(program.plan)
+    together = tuple([type(turn)(turn.kernel, turn.alone, waits=False) for turn in right.turns])
+    with pytest.raises(AssertionError):
+        Schedule(together, right.kernels).verify(program.plan)
+
+
+def test_it_is_written_out_phase_by_phase() -> None:
+    x, w = np.zeros((256, 300), "f"), np.zeros((300, 256), "f")
+    text = str(schedule(lambda x, w: cr.sum(x @ w, axis=0) + 1.0, x, w))
+    assert text.split("\n") == [
+        "  all    contraction float32[256, 256]",
+        "all meet",
+        "  all    reduction float32[256]",
+        "all meet",
+        "  first  loop float32[256]",
+    ]
