@@ -95,7 +95,8 @@ def loop_text(
             code.do(f"call void @barrier(ptr {team}, i64 %threads)")
             with code.when(first_thread):
                 code.do(f"store i64 {code.let(f'add i64 {number}, 1')}, ptr {done}")
-        code.do(f"call void @barrier(ptr {team}, i64 %threads)")
+        with code.when(code.let(f"xor i1 {on}, true")):  # all see the flag before the first thread asks for it again
+            code.do(f"call void @barrier(ptr {team}, i64 %threads)")
     declared = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
     return "\n\n".join([*code.declarations, declared, waiting(target), code.text()])
 

@@ -25,6 +25,10 @@ class Fixed:
     value: Hashable
     kind: object
 
+    def __eq__(self, other: object) -> bool:
+        """Tuples first look whether it is the same object, as is right for a state, whose == gives a tensor."""
+        return isinstance(other, Fixed) and (self.kind, self.value) == (other.kind, other.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
