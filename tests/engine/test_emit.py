@@ -124,7 +124,7 @@ def test_the_steps_of_a_sequence_share_their_functions_and_compute_the_same(leng
     sequence, first = rng.standard_normal((length, 3, 7)).astype("f"), np.zeros((3, 7), "f")
     traced = trace(f, sequence, first)
     program = Program(traced)
-    of_each_step = [call for call in program.module.calls if isinstance(call.turn.kernel, Contraction)]
+    of_each_step = [call for call in program.module.calls if isinstance(call.kernel, Contraction)]
     assert len(of_each_step) >= 2 * length
     assert len({call.function for call in program.module.calls}) < 30  # the first and the last steps are others
     assert_calls_stand_in_parts(program.module)

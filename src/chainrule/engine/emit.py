@@ -10,8 +10,10 @@ wherever in their arrays they begin.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from chainrule.engine.code import Code
 from chainrule.engine.denormals import flushing
@@ -36,6 +38,7 @@ from chainrule.engine.kernels.epilogue import Epilogue, write_failures
 from chainrule.engine.kernels.loops import write_loop
 from chainrule.engine.kernels.reductions import write_reduction
 from chainrule.engine.kernels.serial import write_running, write_scatter, write_sorting
+from chainrule.engine.kernels.shares import Share, times
 from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.recipe import STEP
@@ -52,8 +55,10 @@ class Call:
 
     Attributes
     ----------
+    kernel
+        What is done.
     turn
-        What is done, and by whom.
+        When, and by whom.
     function
         The name of the function that does it; equal kernels share one.
     homes
@@ -62,10 +67,16 @@ class Call:
         The nodes that may go wrong in it, such as an index out of bounds.
     """
 
+    kernel: Kernel
     turn: Turn
     function: str
     homes: tuple[Home, ...]
     sites: tuple[Node, ...]
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether its function does the part of a thread, or a block, and not always all."""
+        return self.turn.blocks > 0 or not self.turn.alone
 
 
 class Module:
@@ -95,32 +106,32 @@ class Module:
     ) -> None:
         self.plan, self.target, self.flushes, self.timed = plan, target, flushes, timed
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
-        self.calls = tuple([self._call(turn) for turn in schedule.turns])
+        self.calls = tuple([self._call(kernel, turn) for turn in schedule.turns for kernel in turn.kernels])
         self.is_alone = all(call.turn.alone for call in self.calls)
         self.claim_words = SITES * sum(call.turn.claimed for call in self.calls)
         self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT
-        scratch = max((_scratch(call.turn.kernel, target) for _, call, _ in self._functions.values()), default=0)
-        self.scratch = self.claims + scratch
+        scratch = [_scratch(call.kernel, target) for _, call, _ in self._functions.values()]
+        self.scratch = self.claims + max([*scratch, *(_inside_bytes(turn) for turn in schedule.turns)], default=0)
         self.sites = tuple(site for call in self.calls for site in call.sites)
-        calls = [f"{call.function} {call.homes} {call.turn.alone} {call.turn.waits}" for call in self.calls]
+        turns = [f"{len(turn.kernels)} {turn.blocks} {turn.alone} {turn.waits}" for turn in schedule.turns]
+        calls = [f"{call.function} {call.homes}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
         functions = [f"{text}\nfrom {starts}" for text, (_, _, starts) in self._functions.items()]
-        self.signature = "\n".join([f"flushes {flushes} timed {timed}", *functions, *calls, *copies])
+        self.signature = "\n".join([f"flushes {flushes} timed {timed}", *functions, *turns, *calls, *copies])
 
-    def _call(self, turn: Turn) -> Call:
-        kernel = turn.kernel
+    def _call(self, kernel: Kernel, turn: Turn) -> Call:
         names, homes = _names(kernel, self.plan)
         starts = _starts(kernel, names)
-        signature = f"{'alone' if turn.alone else 'shared'} {kernel_text(kernel, names, starts)}"
+        signature = f"{turn.alone and not turn.blocks} {kernel_text(kernel, names, starts)}"
         begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
         sites = _sites(kernel)
         if signature in self._functions:  # the same at another place of its arrays, such as the next step of a sequence
             name, _, first = self._functions[signature]
             moves = [own - other for own, other in zip(begin, first, strict=True)]
             homes = tuple([Home(home.slot, home.offset + by) for home, by in zip(homes, moves, strict=True)])
-            return Call(turn, name, homes, sites)
+            return Call(kernel, turn, name, homes, sites)
         name = f"{type(kernel).__name__.lower()}_{len(self._functions)}"
-        call = Call(turn, name, homes, sites)
+        call = Call(kernel, turn, name, homes, sites)
         self._functions[signature] = name, call, begin
         return call
 
@@ -130,7 +141,7 @@ class Module:
         declared: dict[str, None] = {}
         bodies = []
         for _, call, _ in self._functions.values():
-            for code in _functions(call, _names(call.turn.kernel, self.plan)[0], self.target):
+            for code in _functions(call, _names(call.kernel, self.plan)[0], self.target):
                 if self.flushes and code.calls_library:
                     code.enclose("%exact = call i32 @exact()", "call void @restore(i32 %exact)")
                 declared |= code.declarations
@@ -185,6 +196,11 @@ def _scratch(kernel: Kernel, target: Target) -> int:
     return -(-scratch_bytes(kernel, target, kernel.kept, bool(kernel.stores)) // ALIGNMENT) * ALIGNMENT
 
 
+def _inside_bytes(turn: Turn) -> int:
+    """Bytes of a block of what stays inside a band."""
+    return sum(-(-size // turn.blocks // ALIGNMENT) * ALIGNMENT for _, size in turn.inside)
+
+
 # --- A kernel's function -----------------------------------------------------------------------------------------
 
 
@@ -194,17 +210,17 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
     parameters += [("ptr", "claims"), ("i64", "apart")] if call.turn.claimed else []
-    code = Code(call.function, parameters, internal=True, alone=call.turn.alone, **target.options)
+    code = Code(call.function, parameters, internal=True, alone=not call.in_parts, **target.options)
     arrays = {node: f"%{name}" for node, name in names.items()}
-    if isinstance(call.turn.kernel, Contraction):
-        epilogue = Epilogue(call.function, call.turn.kernel, arrays, call.sites, target)
-        finish = epilogue if call.turn.kernel.stores else None
-        kept, claimed = call.turn.kernel.kept, call.turn.claimed
-        write_contraction(code, call.turn.kernel, arrays, target, finish, kept, epilogue.ahead, claimed=claimed)
+    if isinstance(call.kernel, Contraction):
+        epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
+        finish = epilogue if call.kernel.stores else None
+        kept, claimed = call.kernel.kept, call.turn.claimed
+        write_contraction(code, call.kernel, arrays, target, finish, kept, epilogue.ahead, claimed=claimed)
         return [*epilogue.functions, code]
-    made = nodes_made(call.turn.kernel)
-    write_fixed(code, expressions(call.turn.kernel), {node: name for node, name in arrays.items() if node not in made})
-    _write(code, call.turn.kernel, arrays, target)
+    made = nodes_made(call.kernel)
+    write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
+    _write(code, call.kernel, arrays, target)
     write_failures(code, call.sites)
     return [code]
 
@@ -233,13 +249,13 @@ def _step(module: Module) -> list[Code]:
     code, functions = step.code, [step.code]
     before = code.let("call i32 @flush()") if module.flushes else None
     step.forget_claims()
-    places = _places(module.calls)
-    if len(places) <= _TOGETHER:
-        step.calls(places)
+    turns = [list(places) for _, places in groupby(_places(module.calls), lambda place: id(place.call.turn))]
+    if len(turns) <= _TOGETHER:
+        step.calls(turns)
     else:
-        for begin in range(0, len(places), _TOGETHER):
+        for begin in range(0, len(turns), _TOGETHER):
             part = _Calls(module, f"part_{begin // _TOGETHER}", internal=True)
-            part.calls(places[begin : begin + _TOGETHER])
+            part.calls(turns[begin : begin + _TOGETHER])
             functions.append(part.code)
             code.do(f"call void @{part.name}(ptr %job, i64 %thread, i64 %threads)")
     if module.plan.copies:
@@ -289,31 +305,64 @@ class _Calls:
         if words:
             code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
 
-    def calls(self, places: Sequence[_Place]) -> None:
-        """The calls."""
+    def calls(self, turns: Sequence[Sequence[_Place]]) -> None:
+        """The calls, turn by turn."""
         clock = _Clock(self.code, self.team) if self.module.timed else None
-        for place in places:
-            self._call(place)
-            if clock:
-                clock.read(place.number)
+        for places in turns:
+            turn = places[0].call.turn
+            if turn.waits and not clock:
+                self.code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+            if turn.blocks and not clock:
+                self._band(turn, places)
+                continue
+            for place in places:
+                self._call(turn, place)
+                if clock:
+                    clock.read(place.number)
 
-    def _call(self, place: _Place) -> None:
-        code, call = self.code, place.call
-        if call.turn.waits and not self.module.timed:
-            code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
-        pointers = [self._pointer(home) for home in call.homes]
-        if call.sites:
-            pointers.append(code.element("i64", self.status, str(place.site)))
-        arguments = ", ".join(f"ptr {pointer}" for pointer in (*pointers, self.scratch))
-        if call.turn.alone:
-            with code.when(code.let("icmp eq i64 %thread, 0")):
-                code.do(f"call void @{call.function}({arguments}, i64 0, i64 1)")
-            return
-        arguments += ", i64 %thread, i64 %threads"
-        if call.turn.claimed:
-            claims = code.element("i64", self.memory, str(SITES * place.claimed))
-            arguments += f", ptr {claims}, i64 {self.module.scratch}"
-        code.do(f"call void @{call.function}({arguments})")
+    def _call(self, turn: Turn, place: _Place) -> None:
+        """A kernel: each thread does its part, or the first one everything."""
+        code, arguments = self.code, self._arguments(place)
+        with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
+            part = "i64 0, i64 1" if turn.alone else "i64 %thread, i64 %threads"
+            claims = self._claims(place) if turn.claimed else ""
+            code.do(f"call void @{place.call.function}({arguments}, {part}{claims})")
+
+    def _band(self, turn: Turn, places: Sequence[_Place]) -> None:
+        """Kernels that are run block by block: each thread does its part of the blocks, or the first one all."""
+        code, blocks = self.code, turn.blocks
+        for place in places:
+            self._arguments(place)  # loads what is the same for all blocks
+        with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
+            low, high = ("0", str(blocks)) if turn.alone else Share(code, [blocks]).bounds
+            with code.loop(low, high) as block:
+                for place in places:
+                    arguments = self._arguments(place, block)
+                    code.do(f"call void @{place.call.function}({arguments}, i64 {block}, i64 {blocks})")
+
+    def _arguments(self, place: _Place, block: str = "") -> str:
+        """The pointers that a kernel's function gets, for a block of rows if there is one."""
+        pointers = [self._inside(place.call.turn, home, block) or self._pointer(home) for home in place.call.homes]
+        if place.call.sites:
+            pointers.append(self.code.element("i64", self.status, str(place.site)))
+        return ", ".join(f"ptr {pointer}" for pointer in (*pointers, self.scratch))
+
+    def _inside(self, turn: Turn, home: Home, block: str) -> str | None:
+        """Where an array would begin whose block of rows is in the scratch memory, if it is one of those."""
+        begin = 0
+        for first, size in turn.inside if block else ():
+            apart = home.offset - first.offset
+            run = size // turn.blocks
+            if home.slot == first.slot and 0 <= apart < size:
+                place = self.code.let(f"sub i64 {begin + apart}, {times(self.code, block, run)}")
+                return self.code.element("i8", self.scratch, place)
+            begin += -(-run // ALIGNMENT) * ALIGNMENT
+        return None
+
+    def _claims(self, place: _Place) -> str:
+        """Where it is counted what has been claimed."""
+        claims = self.code.element("i64", self.memory, str(SITES * place.claimed))
+        return f", ptr {claims}, i64 {self.module.scratch}"
 
     def _pointer(self, home: Home) -> str:
         if home.slot not in self.slots:

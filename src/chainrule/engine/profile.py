@@ -138,12 +138,12 @@ def profile(
             count += 1
         passed = time.perf_counter() - began
         best = np.minimum(best, times / max(1, times.sum()) * passed / count)
-    arrays = [_arrays(call.turn.kernel) for call in calls]
+    arrays = [_arrays(call.kernel) for call in calls]
     bandwidth = peak_bytes(target, threads, _bytes(set().union(*arrays)))
     phases, work, rows = _phases(graph, results), {float32: 0, float64: 0}, []
     in_loss = _of_the_loss(graph, phases)
     for call, own, seconds in zip(calls, arrays, best.tolist(), strict=True):
-        kernel, dtype = call.turn.kernel, _computes_in(call.turn.kernel)
+        kernel, dtype = call.kernel, _computes_in(call.kernel)
         node = kernel.stores[0].node if isinstance(kernel, Loop) else kernel.node
         module = LOSS if node in in_loss else _module(node, own)
         done, moved = flops(kernel), _bytes(own)

@@ -1,41 +1,59 @@
 """When each kernel runs: phases, between which all threads meet, and what one thread does alone in them.
 
-    Schedule ::= Turn*                  in the order of the step
-    Turn     ::= kernel, alone, waits   whether the first thread does it alone; whether all threads meet before it
+    Schedule ::= Turn*                            in the order of the step
+    Turn     ::= Kernel+, blocks, alone, waits    kernels that are run block by block of rows, if they are several;
+                                                  whether the first thread does it alone; whether all meet before it
 
-Comes in: kernels in an order that is right for one thread, and where their arrays live. Kernels of one phase do not
-touch what others of it write, but that the first thread does several alone, one after the other. What is done alone
-runs, if it can, beside the largest products whose parts are claimed: the others begin those meanwhile, and do more of
-them.
+Comes in: kernels in an order that is right for one thread, and where their arrays live. Turns of one phase do not touch
+what others of it write, but that the first thread does several alone, one after the other. What is done alone runs, if
+it can, beside the largest products whose parts are claimed: the others begin those meanwhile, and do more of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from chainrule.engine.bands import bands, may_have_bands
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Contraction, Kernel, accesses, nodes_made
-from chainrule.engine.memory import Plan
+from chainrule.engine.memory import ALIGNMENT, ARENA, Home, Plan
 from chainrule.engine.target import Target
 from chainrule.engine.work import cycles, done_alone
 
 Span = tuple[int, int, int]  # a slot of the table, the first byte, and past the last byte
+_PLACES = 256  # into which the arena is cut, to find who has touched the same bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A kernel in the step: whether the first thread does it alone, and whether all threads meet before it."""
+    """What is run at a time.
 
-    kernel: Kernel
+    Attributes
+    ----------
+    kernels
+        One, or a band of several.
+    blocks
+        In how many blocks of rows a band is run; else 0.
+    alone
+        Whether the first thread does it alone.
+    waits
+        Whether all threads meet before it.
+    inside
+        Places in the arena, and their bytes, of what nobody needs but the band: a block of each is enough.
+    """
+
+    kernels: tuple[Kernel, ...]
+    blocks: int
     alone: bool
     waits: bool
+    inside: tuple[tuple[Home, int], ...] = ()
 
     @property
     def claimed(self) -> bool:
         """Whether threads claim their parts of it, piece by piece."""
-        return isinstance(self.kernel, Contraction) and not self.alone
+        return isinstance(self.kernels[0], Contraction) and not self.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,7 @@ class Schedule:
     turns
         In the order of the step.
     kernels
-        The same kernels in the order that they came in, which is right for one thread.
+        All kernels in the order that they came in, which is right for one thread.
     """
 
     turns: tuple[Turn, ...]
@@ -56,43 +74,57 @@ class Schedule:
     def __str__(self) -> str:
         lines = []
         for turn in self.turns:
-            made = nodes_made(turn.kernel)[0]
             lines += ["all meet"] if turn.waits else []
-            who, what = "first" if turn.alone else "all", type(turn.kernel).__name__.lower()
-            lines.append(f"  {who:5}  {what} {made.dtype.name}{[*made.shape]}")
+            lines += [f"  {turn.blocks} blocks"] if turn.blocks else []
+            for kernel in turn.kernels:
+                who, made = "first" if turn.alone else "all", nodes_made(kernel)[0]
+                lines.append(f"  {who:5}  {type(kernel).__name__.lower()} {made.dtype.name}{[*made.shape]}")
         return "\n".join(lines)
 
     def verify(self, plan: Plan) -> None:
         """Assert that kernels which touch the same bytes are in their order, and apart unless one thread does both."""
-        kernels, phase, place = self.kernels, 0, {}
+        phase, place = 0, dict[int, tuple[int, int, bool]]()
         for number, turn in enumerate(self.turns):
             phase += turn.waits
-            place[id(turn.kernel)] = phase, number, turn.alone
-        assert len(place) == len(kernels), "each kernel has one turn"
-        touched = [_touches(kernel, plan) for kernel in kernels]
+            place |= {id(kernel): (phase, number, turn.alone) for kernel in turn.kernels}
+        assert len(place) == len(self.kernels), "each kernel has one turn"
+        touched = [_touches(kernel, plan) for kernel in self.kernels]
         for later, (reads, writes) in enumerate(touched):
             for earlier, (read, written) in enumerate(touched[:later]):
                 if _meet(reads | writes, written) or _meet(writes, read):
-                    (first, one, alone), (second, other, too) = (place[id(kernels[n])] for n in (earlier, later))
-                    assert first < second or (alone and too and first == second), "threads meet between them"
-                    assert one < other, "what is needed comes first"
+                    (first, one, alone), (second, other, too) = (place[id(self.kernels[n])] for n in (earlier, later))
+                    assert one <= other, "what is needed comes first"
+                    assert first < second or one == other or (alone and too), "threads meet between them"
 
 
 def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule:
     """The schedule of a step, in as few phases as the order of what touches the same bytes allows."""
-    alone = done_alone(kernels, target)
-    before = [set[int]() for _ in kernels] if all(alone) else conflicts(kernels, plan)
+    small = done_alone(kernels, target)
+    if all(small) and not may_have_bands(kernels, target):
+        return Schedule(tuple([Turn((kernel,), 0, alone=True, waits=False) for kernel in kernels]), tuple(kernels))
+    before = conflicts(kernels, plan)
+    found = bands(kernels, before, plan, target)
+    place = {member: number for number, band in enumerate(found) for member in band.members}
+    alone = [all(small[member] for member in band.members) for band in found]
+    earlier = [
+        {place[other] for member in band.members for other in before[member]} - {number}
+        for number, band in enumerate(found)
+    ]
     phases: list[int] = []
-    for number, earlier in enumerate(before):
-        least = [phases[other] + (not (alone[other] and alone[number])) for other in earlier]
+    for number, others in enumerate(earlier):
+        least = [phases[other] + (not (alone[other] and alone[number])) for other in others]
         phases.append(max(least, default=0))
     claimed = [0.0] * (max(phases, default=0) + 1)
-    for phase, lonely, kernel in zip(phases, alone, kernels, strict=True):
-        claimed[phase] += cycles(kernel, target) if isinstance(kernel, Contraction) and not lonely else 0.0
-    _move_beside(claimed, phases, alone, before)
-    order = sorted(range(len(kernels)), key=lambda number: (phases[number], not alone[number], number))
+    for phase, lonely, band in zip(phases, alone, found, strict=True):
+        first = kernels[band.members[0]]
+        claimed[phase] += cycles(first, target) if isinstance(first, Contraction) and not lonely else 0.0
+    _move_beside(claimed, phases, alone, earlier)
+    order = sorted(range(len(found)), key=lambda number: (phases[number], not alone[number], number))
     met = [0, *(phases[number] for number in order)]
-    turns = [Turn(kernels[n], alone[n], phases[n] > last) for n, last in zip(order, met, strict=False)]
+    turns = []
+    for n, last in zip(order, met, strict=False):
+        members = tuple([kernels[member] for member in found[n].members])
+        turns.append(Turn(members, found[n].blocks, alone[n], phases[n] > last, found[n].inside))
     return Schedule(tuple(turns), tuple(kernels))
 
 
@@ -113,23 +145,35 @@ def conflicts(kernels: Sequence[Kernel], plan: Plan) -> list[set[int]]:
 
     Of those that have to come after each other the last is enough.
     """
-    slots: dict[int, tuple[list[Span], list[Span]]] = {}  # what was read and written: from, to, by which kernel
+    places: dict[tuple[int, int], tuple[list[Span], list[Span]]] = {}  # read and written: from, to, by which kernel
+    length = max(ALIGNMENT, plan.arena // _PLACES)
     found = []
     for number, kernel in enumerate(kernels):
-        reads, writes = _touches(kernel, plan)
+        reads, writes = ({cut for span in spans for cut in _cut(span, length)} for spans in _touches(kernel, plan))
         earlier: set[int] = set()
-        for slot, begin, end in reads | writes:
-            read, written = slots.setdefault(slot, ([], []))
-            others = written + read if (slot, begin, end) in writes else written
+        for cut in reads | writes:
+            place, begin, end = cut
+            read, written = places.setdefault(place, ([], []))
+            others = written + read if cut in writes else written
             earlier |= {other for first, last, other in others if begin < last and first < end}
-        for slot, begin, end in writes:
-            for spans in slots[slot]:
+        for place, begin, end in writes:
+            for spans in places[place]:
                 spans[:] = [span for span in spans if span[0] < begin or span[1] > end]
-            slots[slot][1].append((begin, end, number))
-        for slot, begin, end in reads - writes:
-            slots[slot][0].append((begin, end, number))
+            places[place][1].append((begin, end, number))
+        for place, begin, end in reads - writes:
+            places[place][0].append((begin, end, number))
         found.append(earlier)
     return found
+
+
+def _cut(span: Span, length: int) -> Iterator[tuple[tuple[int, int], int, int]]:
+    """What is touched, place by place, so that few are to be looked at: the arena is cut into places of a length."""
+    slot, begin, end = span
+    if slot != ARENA:
+        yield (slot, 0), begin, end
+        return
+    for place in range(begin // length, -(-end // length)):
+        yield (slot, place), max(begin, place * length), min(end, (place + 1) * length)
 
 
 def _touches(kernel: Kernel, plan: Plan) -> tuple[set[Span], set[Span]]:

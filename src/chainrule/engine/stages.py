@@ -34,8 +34,10 @@ class Stages:
         kernels = ordered(fuse(self.graph), self.graph, results, states)
         self.plan: Plan = plan(kernels, self.graph, results, states)
         self.schedule = scheduled(kernels, self.plan, target)
-        self.kernels = Kernels.of([turn.kernel for turn in self.schedule.turns], node_names(self.graph))
         self.module = Module(self.schedule, self.plan, target, flushes=bool(states))
+        self.kernels = Kernels.of(
+            [kernel for turn in self.schedule.turns for kernel in turn.kernels], node_names(self.graph)
+        )
         self.memory: Memory = memory_of(self.graph, traced.arguments, results, self.plan, self.module.scratch)
 
     def timed(self) -> Module:

@@ -6,7 +6,8 @@ computed once, as a single value, and spread out where it meets what is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chainrule.engine.code import MEMORY, Code, Kind
@@ -214,12 +215,35 @@ def strides_by_access(expressions: Iterable[Expression]) -> list[tuple[Access | 
 
 def write_fixed(code: Code, expressions: Iterable[Expression], arrays: Arrays) -> None:
     """Write what is the same at every point once, at the beginning of a function, where all bodies find it."""
-    body = Body(code, arrays, {})
+    _write_once(code, expressions, arrays, {}, lambda access: not any(access.strides))
+
+
+@contextmanager
+def fixed_along(
+    code: Code, axis: int, expressions: Iterable[Expression], arrays: Arrays, indices: Mapping[int, str]
+) -> Iterator[None]:
+    """Write what is the same along an axis once, before a loop along it in which all bodies find it."""
+    before = dict(code.known)
+    _write_once(code, expressions, arrays, indices, lambda access: access.strides[axis : axis + 1] == (0,))
+    yield
+    code.known.clear()
+    code.known.update(before)
+
+
+def _write_once(
+    code: Code,
+    expressions: Iterable[Expression],
+    arrays: Arrays,
+    indices: Mapping[int, str],
+    is_same: Callable[[Access], bool],
+) -> None:
+    """Write those of the expressions that are made of numbers and of elements that are the same."""
+    body = Body(code, arrays, indices)
     for expression in expressions:
         needed = [*parts(expression)]
         reads = [part for part in needed if isinstance(part, Load)]
         is_fixed = len(reads) + sum(isinstance(part, Apply | Number) for part in needed) == len(needed)
-        if is_fixed and reads and all(not any(r.access.strides) and r.access.array in arrays for r in reads):
+        if is_fixed and reads and all(is_same(part.access) and part.access.array in arrays for part in reads):
             *inside, _ = inside_out(expression)
             for part in inside:  # one by one, because a chain of them may be long
                 body.value(part)

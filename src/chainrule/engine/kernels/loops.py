@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from chainrule.engine.code import Code
 from chainrule.engine.dtypes import DType
-from chainrule.engine.kernel import Expression, Loop, Store, dtypes_of
-from chainrule.engine.kernels.body import Arrays, Body, strides_of
+from chainrule.engine.kernel import Expression, Loop, Store, dtypes_of, parts
+from chainrule.engine.kernels.body import Arrays, Body, fixed_along, strides_of
 from chainrule.engine.kernels.vector import Vector, widest
 from chainrule.engine.kernels.walk import Axis, Spot, along, joined, loops, shared_axis
 from chainrule.engine.target import Target
@@ -15,18 +15,36 @@ from chainrule.engine.target import Target
 
 def write_loop(code: Code, loop: Loop, arrays: Arrays, target: Target) -> None:
     """Compute every value at a point, then store them all."""
-    strides = [store.access.strides for store in loop.stores] + strides_of(store.value for store in loop.stores)
-    axes = joined(loop.domain, strides)
+    axes = loop_axes(loop)
     lanes = lanes_for(loop.stores, axes[-1], target)
     shared = shared_axis(axes)
     *slow, fast = axes
-    with loops(code, slow, None if shared == len(slow) else shared) as outer:
+    values = [*parts(*(store.value for store in loop.stores))]
+    with (
+        loops(code, slow, None if shared == len(slow) else shared) as outer,
+        fixed_along(code, fast.last, values, arrays, outer),
+    ):
 
         def write(spots: list[Spot]) -> None:
             for index, vector in spots:
                 write_stores(code, loop.stores, arrays, {**outer, fast.last: index}, vector)
 
         along(code, fast, lanes, write, shared=shared == len(slow))
+
+
+def loop_axes(loop: Loop) -> list[Axis]:
+    """The axes along which a loop goes."""
+    strides = [store.access.strides for store in loop.stores] + strides_of(store.value for store in loop.stores)
+    return joined(loop.domain, strides)
+
+
+def loop_splits(loop: Loop, parts: int, target: Target) -> bool:
+    """Whether the part of each of so many threads is as long as any other, and follows the one before."""
+    axes = loop_axes(loop)
+    if shared_axis(axes):
+        return False
+    lanes = lanes_for(loop.stores, axes[0], target) if len(axes) == 1 else 0
+    return axes[0].extent % (max(1, lanes) * parts) == 0
 
 
 def write_stores(

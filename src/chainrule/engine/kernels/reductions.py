@@ -14,14 +14,15 @@ import numpy as np
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import DType, int64
 from chainrule.engine.instructions import INSTRUCTIONS
-from chainrule.engine.kernel import Reduction, contiguous
-from chainrule.engine.kernels.body import Arrays, Body, strides_of
+from chainrule.engine.kernel import Reduction, contiguous, parts
+from chainrule.engine.kernels.body import Arrays, Body, fixed_along, strides_of
 from chainrule.engine.kernels.loops import lanes_of
 from chainrule.engine.kernels.vector import Vector, across, only_used, write
 from chainrule.engine.kernels.walk import Axis, Spot, along, joined, loops, shared_axis
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
 
+_SEARCHES = (Op.ARGMAX, Op.ARGMIN)
 _PART = 4096  # elements that are summed on their own before they join the rest
 _COLUMNS = 8  # vectors of results side by side: every row then gives a few whole cache lines
 _TOGETHER = 4  # vectors in flight: an addition takes about as many cycles
@@ -30,16 +31,28 @@ _TOGETHER = 4  # vectors in flight: an addition takes about as many cycles
 def write_reduction(code: Code, reduction: Reduction, arrays: Arrays, target: Target) -> None:
     """Reduce along rows or across them, whichever reads neighbours."""
     border = len(reduction.domain) - reduction.reduced
-    goal = (*contiguous(reduction.domain[:border]), *[0] * reduction.reduced)
-    strides = strides_of([reduction.value])
-    kept = joined(reduction.domain, [goal, *strides], 0, border)
-    gone = joined(reduction.domain, strides, border)
-    if reduction.node.op in (Op.ARGMAX, Op.ARGMIN):
+    kept, gone = kept_axes(reduction), joined(reduction.domain, strides_of([reduction.value]), border)
+    if reduction.node.op in _SEARCHES:
         _write_search(code, reduction, arrays, kept, gone)
     elif kept[-1].extent > 1 and _is_across(reduction, kept[-1], gone[-1]):
         _write_columns(code, reduction, arrays, kept, gone, target)
     else:
         _write_rows(code, reduction, arrays, kept, gone, target)
+
+
+def kept_axes(reduction: Reduction) -> list[Axis]:
+    """The axes along which the results lie."""
+    border = len(reduction.domain) - reduction.reduced
+    goal = (*contiguous(reduction.domain[:border]), *[0] * reduction.reduced)
+    return joined(reduction.domain, [goal, *strides_of([reduction.value])], 0, border)
+
+
+def reduction_splits(reduction: Reduction, parts: int) -> bool:
+    """Whether the part of each of so many threads is as long as any other, and follows the one before."""
+    border = len(reduction.domain) - reduction.reduced
+    kept, gone = kept_axes(reduction), joined(reduction.domain, strides_of([reduction.value]), border)
+    is_across = reduction.node.op not in _SEARCHES and kept[-1].extent > 1 and _is_across(reduction, kept[-1], gone[-1])
+    return not shared_axis(kept) and not (is_across and len(kept) == 1) and kept[0].extent % parts == 0
 
 
 def _is_across(reduction: Reduction, kept: Axis, gone: Axis) -> bool:
@@ -61,7 +74,9 @@ def _write_rows(
             lanes = 1 << (fast.extent - 1).bit_length()
         sums = _Sums(code, Kind(node.dtype, lanes), node.op, min(_TOGETHER, max(1, fast.extent // max(1, lanes))))
         with loops(code, slow) as middle:
-            _write_row(code, reduction, arrays, {**outer, **middle}, fast, sums)
+            indices = {**outer, **middle}
+            with fixed_along(code, fast.last, parts(reduction.value), arrays, indices):
+                _write_row(code, reduction, arrays, indices, fast, sums)
         total = across(code, sums.kind, sums.total(), sums.combine)
         write(code, single, total, _goal(Body(code, arrays, outer), reduction))
 

@@ -1,0 +1,207 @@
+"""Bands: kernels that go along the same rows are run block by block of rows, so that what one has made is still in the
+first cache when the next one reads it, and no thread waits for another in between.
+
+A softmax is such a band: the largest of each row, the exponentials, their sum, the quotients. The function of a kernel
+does the part of a thread; asked for part b of B, it does the b-th of B equal runs of its points. What it reads and
+writes there has to be the b-th of B equal runs of the arrays, too (`is_local`), wherever another kernel of the band
+writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from chainrule.engine.fuse import array_of
+from chainrule.engine.graph import Node, Shape
+from chainrule.engine.kernel import Access, Kernel, Loop, Reduction, accesses, contiguous, nodes_made
+from chainrule.engine.kernels.loops import loop_axes, loop_splits
+from chainrule.engine.kernels.reductions import kept_axes, reduction_splits
+from chainrule.engine.memory import ARENA, Home, Plan
+from chainrule.engine.target import Target
+
+_SHARE = 0.5  # of the first cache, or for long rows of the second, for what a block of rows touches
+_LEAST = 16  # blocks, so that threads can share them out
+_SMALLEST = 4096  # bytes that a block touches, so that it is worth its calls
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Kernels that are run together.
+
+    Attributes
+    ----------
+    members
+        Their numbers; most bands are one kernel.
+    blocks
+        In how many blocks of rows they are run in turn; 0: it is one kernel.
+    inside
+        Places in the arena, and their bytes, of what nobody else needs: a block of each is enough.
+    """
+
+    members: tuple[int, ...]
+    blocks: int = 0
+    inside: tuple[tuple[Home, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """What a kernel reads or writes: where it lives, and how it is gone through."""
+
+    home: Home
+    access: Access
+    domain: Shape
+    writes: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array."""
+        return _bytes(self.access.array)
+
+    def is_local(self, blocks: int) -> bool:
+        """Whether the b-th of equal runs of the domain touches the b-th of equal runs of the array and nothing else."""
+        run, left, inner = self.access.array.size, blocks, 0
+        axes = [pair for pair in zip(self.domain, self.access.strides, strict=True) if pair[0] > 1]
+        for length, stride in axes:
+            if left > 1:  # this axis, or the first of its points, goes from run to run
+                parts = min(left, length)
+                if left % parts or length % parts or run % parts or stride * length != run:
+                    return False
+                run, left, length = run // parts, left // parts, length // parts
+            inner += (length - 1) * stride
+        return self.access.offset == 0 and left == 1 and 0 <= inner < run and all(stride >= 0 for _, stride in axes)
+
+    def meets(self, other: _Touch) -> bool:
+        """Whether both touch the same bytes, and one writes them."""
+        begin, end = self.home.offset, other.home.offset
+        apart = self.home.slot != other.home.slot or begin + self.size <= end or end + other.size <= begin
+        return (self.writes or other.writes) and not apart
+
+
+def may_have_bands(kernels: Sequence[Kernel], target: Target) -> bool:
+    """Whether there are kernels that read more than the first cache holds."""
+    return any(
+        sum(map(_bytes, {access.array for access in accesses(kernel)})) > target.first_cache
+        for kernel in kernels
+        if isinstance(kernel, Loop | Reduction)
+    )
+
+
+def bands(kernels: Sequence[Kernel], before: Sequence[set[int]], plan: Plan, target: Target) -> list[Band]:
+    """Bands in an order in which each kernel comes after those `before` it; most are of one kernel."""
+    finder, found, place = _Finder(kernels, plan, target), list[Band](), list[int]()
+    for number, earlier in enumerate(before):
+        last = max((place[other] for other in earlier), default=-1)
+        longer = finder.joined(found[last], number) if last >= 0 else None
+        if longer:
+            found[last] = longer
+        else:
+            found.append(Band((number,)))
+        place.append(last if longer else len(found) - 1)
+    several = finder.needed_by_several(found)
+    return [replace(band, inside=finder.inside(band, several)) if band.blocks else band for band in found]
+
+
+class _Finder:
+    """Tells whether kernels can be a band."""
+
+    def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target) -> None:
+        self.kernels, self.plan, self.target = kernels, plan, target
+        self._touched: dict[int, list[_Touch]] = {}
+
+    def joined(self, band: Band, number: int) -> Band | None:
+        """The band with one more kernel, or None where that cannot be run block by block with the others."""
+        members = (*band.members, number)
+        if not all(isinstance(self.kernels[member], Loop | Reduction) for member in (band.members[0], number)):
+            return None
+        touches = [(member, touch) for member in members for touch in self._touches(member)]
+        pairs = [(one, two) for m, one in touches for n, two in touches if m < n and one.meets(two)]
+        if any((one.home, one.size) != (two.home, two.size) for one, two in pairs):
+            return None
+        shared = {id(touch): touch for pair in pairs for touch in pair}.values()
+        for blocks in self._choices(members):
+            splits = all(self._splits(self.kernels[member], blocks) for member in members)
+            if splits and all(touch.is_local(blocks) for touch in shared):
+                return Band(members, blocks)
+        return None
+
+    def _choices(self, members: tuple[int, ...]) -> list[int]:
+        """In how many blocks kernels might be run, the best first: so few that a block stays in the first cache, or, of
+        long rows, so many that it stays in the second."""
+        size = sum({touch.home: touch.size for member in members for touch in self._touches(member)}.values())
+        rows = math.gcd(*(_rows(self.kernels[member]) for member in members))
+        if not rows or size <= self.target.first_cache:
+            return []
+        found = sorted(n for n in _divisors(rows) if _LEAST <= n <= size // _SMALLEST)
+        near = [n for n in found if size <= n * _SHARE * self.target.first_cache]
+        far = [n for n in found if size <= n * _SHARE * self.target.second_cache and n not in near]
+        return [*near, *reversed(far)]
+
+    def _splits(self, kernel: Kernel, blocks: int) -> bool:
+        """Whether part b of so many blocks is the b-th of equal runs of a kernel's points."""
+        if isinstance(kernel, Loop):
+            return loop_splits(kernel, blocks, self.target)
+        return isinstance(kernel, Reduction) and reduction_splits(kernel, blocks)
+
+    def _touches(self, number: int) -> list[_Touch]:
+        if number not in self._touched:
+            self._touched[number] = list(_touched(self.kernels[number], self.plan))
+        return self._touched[number]
+
+    def needed_by_several(self, found: Sequence[Band]) -> set[Node]:
+        """The arrays that more than one band touches, or that are needed at the end."""
+        seen: dict[Node, int] = {}
+        several = {array_of(node) for node, _ in self.plan.copies}
+        for number, band in enumerate(found):
+            for touch in (touch for member in band.members for touch in _arrays(self.kernels[member])):
+                if seen.setdefault(touch, number) != number:
+                    several.add(touch)
+        return several
+
+    def inside(self, band: Band, several: set[Node]) -> tuple[tuple[Home, int], ...]:
+        """What nobody needs but the kernels of a band: block after block can stand in one place of a thread's own."""
+        made = {array_of(node) for member in band.members for node in nodes_made(self.kernels[member])}
+        own: dict[Home, int] = {}
+        needed = set()
+        for touch in (touch for member in band.members for touch in self._touches(member)):
+            own[touch.home], array = touch.size, array_of(touch.access.array)
+            if array not in made or array in several or touch.home.slot != ARENA or not touch.is_local(band.blocks):
+                needed.add(touch.home)
+        return tuple([(home, size) for home, size in own.items() if home not in needed])
+
+
+def _rows(kernel: Kernel) -> int:
+    """How many rows a kernel goes along one after the other; 0: it goes from point to point, in rows of any length."""
+    if isinstance(kernel, Reduction):
+        return kept_axes(kernel)[0].extent
+    axes = loop_axes(kernel) if isinstance(kernel, Loop) else []
+    return axes[0].extent if len(axes) > 1 else 0
+
+
+def _divisors(number: int) -> set[int]:
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return {*small, *(number // n for n in small)}
+
+
+def _arrays(kernel: Kernel) -> set[Node]:
+    return {array_of(node) for node in (*nodes_made(kernel), *(access.array for access in accesses(kernel)))}
+
+
+def _touched(kernel: Kernel, plan: Plan) -> Iterator[_Touch]:
+    """What a loop or a reduction touches."""
+    if not isinstance(kernel, Loop | Reduction):
+        return
+    for access in accesses(kernel):
+        yield _Touch(plan.homes[array_of(access.array)], access, kernel.domain, writes=False)
+    if isinstance(kernel, Loop):
+        for store in kernel.stores:
+            yield _Touch(plan.homes[array_of(store.access.array)], store.access, kernel.domain, writes=True)
+    else:
+        kept = kernel.domain[: len(kernel.domain) - kernel.reduced]
+        whole = Access(kernel.node, 0, contiguous(kept))
+        yield _Touch(plan.homes[array_of(kernel.node)], whole, kept, writes=True)
+
+
+def _bytes(node: Node) -> int:
+    return node.size * node.dtype.itemsize
