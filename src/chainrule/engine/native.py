@@ -1,8 +1,8 @@
 """From LLVM text to machine code in this process: verified, optimised, linked, callable by address.
 
-Comes in: the text of a module and a target. Goes out: a `Native` that owns the code and gives addresses by name. Equal
-text is compiled once in a process, and its object code is kept on disk for the next one, which needs no LLVM to run it
-where `image` can load it.
+Comes in: the text of a module and a target. Goes out: a `Native` that owns the code and gives addresses by name. A long
+module is compiled in pieces, by as many threads as there are cores. Equal text is compiled once in a process, and its
+object code is kept on disk for the next one, which needs no LLVM to run it where `image` can load it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import os
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from chainrule.engine import cache
-from chainrule.engine.image import Image, UnexpectedError
-from chainrule.engine.llvm import llvm, versions
+from chainrule.engine.image import Image, UnexpectedError, is_possible
+from chainrule.engine.llvm import llvm, object_file, parsed, run_passes, versions
+from chainrule.engine.pieces import pieces
 from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
 
+T = TypeVar("T")
 building = threading.RLock()  # LLVM's global state is not made for two builders at a time; nobody forks meanwhile
 _LONG = 6500  # lines of a module
 _TRIED = (22,)  # versions of LLVM that are known to have the option: one that has not would end the process
@@ -56,9 +62,7 @@ class Native:
         with building:
             found = _known(key, target)
             if found is None:
-                code = _compiled(text if isinstance(text, str) else text(), target)
-                keep(key, code)
-                found = _linked(code, target)
+                found = _built(text if isinstance(text, str) else text(), target, key)
             self._linked = _engines[key] = found
             _engines.move_to_end(key)
             while len(_engines) > _KEPT:
@@ -128,7 +132,35 @@ def _known(key: str, target: Target) -> _Linked | None:
     """The code of that key, from this process or from the cache."""
     found = _engines.get(key)
     code = cache.load(key) if found is None else None
-    return found if code is None else _linked(code, target)
+    return found if code is None else _linked(_parted(code), target)
+
+
+def _built(text: str, target: Target, key: str) -> _Linked:
+    """The code of a module, made now and kept: in one piece where those that call each other cannot be loaded."""
+    for parts in (pieces(text, _cores() if is_possible() else 1), [text]):
+        codes = _compiled(parts, target)
+        found = _linked(codes, target)
+        if found is not None:
+            keep(key, _joined(codes))
+            return found
+    raise AssertionError("LLVM loads what is in one piece")
+
+
+def _cores() -> int:
+    """How many threads can work at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _joined(codes: Sequence[bytes]) -> bytes:
+    """Object files as one entry of the cache: how many, how long each is, and all of them."""
+    return b"".join([*(number.to_bytes(8, "little") for number in (len(codes), *map(len, codes))), *codes])
+
+
+def _parted(content: bytes) -> list[bytes]:
+    """The object files of an entry, which is whole, or it would not have been found."""
+    count, *lengths = np.frombuffer(content, "<u8", 1 + int.from_bytes(content[:8], "little")).tolist()
+    ends = np.cumsum([8 * (1 + count), *lengths]).tolist()
+    return [content[begin:end] for begin, end in pairwise(ends)]
 
 
 @contextmanager
@@ -148,28 +180,61 @@ def _undisturbed() -> Iterator[None]:
             before(heard[0], None)
 
 
-def _linked(code: bytes, target: Target) -> _Linked:
-    """Object code in memory, without LLVM where that is possible."""
+def _linked(codes: Sequence[bytes], target: Target) -> _Linked | None:
+    """Object code in memory, without LLVM where that is possible; None where LLVM cannot do it either: its loader takes
+    the tables of several files for one."""
     try:
-        return Image(code)
+        return Image(*codes)
     except (UnexpectedError, LookupError, ValueError, OverflowError):
-        return _Engine(code, target)
+        return _Engine(codes[0], target) if len(codes) == 1 else None
 
 
-def _compiled(text: str, target: Target) -> bytes:
-    """The object code of a module."""
-    with _undisturbed():
+def _compiled(parts: Sequence[str], target: Target) -> list[bytes]:
+    """The object files of the pieces of a module."""
+
+    def compile_(text: str) -> bytes:
         machine = _machine(target)
-        module = _optimised(text, machine)
-        with _quickly(text):
-            return bytes(machine.emit_object(module))
+        return object_file(machine, _optimised(text, machine))
+
+    with _undisturbed(), _quickly(sum(text.count("\n") for text in parts)):
+        return at_once([partial(compile_, text) for text in parts])
+
+
+def at_once(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """What the tasks give, each done by a thread of its own; the first of their errors if there is one."""
+    found: dict[int, T] = {}
+    errors: list[BaseException] = []
+
+    def do(number: int) -> None:
+        try:
+            found[number] = tasks[number]()
+        except BaseException as error:
+            errors.append(error)
+
+    own, threads = [0], list[threading.Thread]()
+    for number in range(1, len(tasks)):
+        thread = threading.Thread(target=do, args=(number,), name="chainrule", daemon=False)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # there is no room for more, or the process is about to end
+            own.append(number)
+    try:
+        for number in own:
+            do(number)
+    finally:
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+    return [found[number] for number in range(len(tasks))]
 
 
 @contextmanager
-def _quickly(text: str) -> Iterator[None]:
+def _quickly(lines: int) -> Iterator[None]:
     """LLVM chooses the addresses in loops as they are written: to find better ones takes a third of the time to make
     the code of a long module, whose loops are not the faster for it."""
-    if text.count("\n") <= _LONG or llvm().llvm_version_info[0] not in _TRIED:
+    if lines <= _LONG or llvm().llvm_version_info[0] not in _TRIED:
         yield
         return
     llvm().set_option("chainrule", "--disable-lsr")
@@ -190,7 +255,7 @@ def assembly(text: str, target: Target) -> str:
     with building, _undisturbed():
         machine = _machine(target)
         module = _optimised(text, machine)
-        with _quickly(text):
+        with _quickly(text.count("\n")):
             return str(machine.emit_assembly(module))
 
 
@@ -211,17 +276,15 @@ def _is_host(target: Target) -> bool:
 
 def _optimised(text: str, machine: Any) -> Any:
     try:
-        module = llvm().parse_assembly(text)
+        module = parsed(text)
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
         module.verify()
     except RuntimeError as error:
         raise ChainruleError(f"LLVM refuses what was emitted: {error}.") from error
-    passes = llvm().create_new_function_pass_manager()
+    passes = llvm().create_new_module_pass_manager()
     passes.add_sroa_pass()  # slots become registers; loops and vectors are as they shall be already
     passes.add_instruction_combine_pass()
     builder = llvm().create_pass_builder(machine, llvm().create_pipeline_tuning_options(speed_level=2))
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
+    run_passes(passes, module, builder)
     return module
