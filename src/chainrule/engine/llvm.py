@@ -5,12 +5,18 @@ machine of its own. So what takes long is called here without llvmlite's lock, w
 """
 
 import ctypes
-from collections.abc import Callable
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from chainrule.errors import ChainruleError
 
 _LIBRARIES = ("libllvmlite.so", "libllvmlite.dylib", "llvmlite.dll")
 
@@ -26,21 +32,45 @@ def llvm() -> ModuleType:
     return binding
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """A thread loads LLVM's library meanwhile: Python itself would let nobody else work while the system does so."""
+    path = None if "llvmlite.binding" in sys.modules else next(_libraries(), None)
+    if path is None or sys.platform == "win32":
+        yield
+        return
+    system = ctypes.CDLL(None)  # a call through it lets others work; what is loaded by then llvmlite finds at once
+    thread = threading.Thread(target=system.dlopen, args=(os.fsencode(path), ctypes.c_int(os.RTLD_NOW)), daemon=False)
+    try:
+        thread.start()
+    except RuntimeError:  # there is no room for more, or the process is about to end
+        yield
+        return
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 @cache
 def versions() -> str:
     """Of llvmlite and of LLVM, on which machine code depends; by its files, because to load it takes long."""
-    found = find_spec("llvmlite")
-    for folder in map(Path, found.submodule_search_locations or () if found else ()):
-        for library in _LIBRARIES:
-            try:
-                status = (folder / "binding" / library).stat()
-                version = (folder / "_version.py").read_text(encoding="utf-8")
-            except (OSError, ValueError):
-                continue
-            return f"{version}\n{folder} {library} {status.st_mtime_ns} {status.st_size}"
+    for path in _libraries():
+        try:
+            status, version = path.stat(), (path.parents[1] / "_version.py").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        return f"{version}\n{path} {status.st_mtime_ns} {status.st_size}"
     import llvmlite
 
     return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm().llvm_version_info))}"
+
+
+def _libraries() -> Iterator[Path]:
+    """Where LLVM's library is."""
+    found = find_spec("llvmlite")
+    for folder in map(Path, found.submodule_search_locations or () if found else ()):
+        yield from (path for name in _LIBRARIES if (path := folder / "binding" / name).exists())
 
 
 def parsed(text: str) -> Any:
@@ -53,7 +83,7 @@ def parsed(text: str) -> Any:
         module = binding.ModuleRef(parse(context, text.encode(), error), context)
         if error:
             module.close()
-            raise RuntimeError(str(error))
+            raise ChainruleError(f"LLVM refuses what was emitted: {error}.")
     return module
 
 
@@ -74,7 +104,7 @@ def object_file(machine: Any, module: Any) -> bytes:
     with ffi.OutputString() as error:
         buffer = emit(machine, module, 1, error)
         if not buffer:
-            raise RuntimeError(str(error))
+            raise ChainruleError(f"LLVM makes no machine code of what was emitted: {error}.")
     try:
         return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
     finally:

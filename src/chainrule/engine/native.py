@@ -12,10 +12,9 @@ import signal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -32,8 +31,6 @@ building = threading.RLock()  # LLVM's global state is not made for two builders
 _LONG = 6500  # lines of a module
 _TRIED = (22,)  # versions of LLVM that are known to have the option: one that has not would end the process
 _KEPT = 64  # modules whose machine code stays in this process although nobody uses it
-if hasattr(os, "register_at_fork"):  # a child that is forked finds nothing half built, and the lock free
-    os.register_at_fork(before=building.acquire, after_in_parent=building.release, after_in_child=building.release)
 
 
 class Native:
@@ -62,7 +59,7 @@ class Native:
         with building:
             found = _known(key, target)
             if found is None:
-                found = _built(text if isinstance(text, str) else text(), target, key)
+                found = _made_ahead(key, target) or _built(text if isinstance(text, str) else text(), target, key)
             self._linked = _engines[key] = found
             _engines.move_to_end(key)
             while len(_engines) > _KEPT:
@@ -72,6 +69,53 @@ class Native:
         """The address of a function."""
         with building:
             return self._linked.address(name)
+
+
+class _Ahead(threading.Thread):
+    """A thread that compiles a module of one piece, which will be asked for soon."""
+
+    codes: Sequence[bytes] = ()
+
+    def __init__(self, text: str | Callable[[], str], target: Target) -> None:
+        super().__init__(name="chainrule", daemon=False)
+        self._text, self._target = text, target
+
+    def run(self) -> None:
+        """Compile it; what goes wrong comes to light where the module is asked for."""
+        with suppress(Exception):
+            text = self._text if isinstance(self._text, str) else self._text()
+            self.codes = [_object_file(text, self._target)]
+
+
+_ahead: dict[str, _Ahead] = {}
+
+
+def ahead(text: str | Callable[[], str], target: Target, key: str | None = None) -> None:
+    """Let a thread compile a short module that will be asked for soon, while this one does something else."""
+    key = key or key_of(str(text), target)
+    with building:
+        if _cores() == 1 or key in _ahead or kept(key, target):
+            return
+        thread = _Ahead(text, target)
+        with suppress(RuntimeError):  # there is no room for more threads, or the process is about to end
+            thread.start()
+            _ahead[key] = thread
+
+
+def _settle() -> None:
+    """Wait until nothing is compiled ahead."""
+    for thread in _ahead.values():
+        thread.join()
+
+
+def _before_fork() -> None:
+    """A child that is forked finds nothing half built."""
+    building.acquire()
+    _settle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=building.release, after_in_child=building.release)
 
 
 class _Linked(Protocol):
@@ -121,8 +165,15 @@ def keep(key: str, content: bytes) -> None:
 
 def _sources() -> str:
     """The state of the sources that write modules: their times and sizes."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
-    return "\n".join(f"{file.name} {(stat := file.stat()).st_mtime_ns} {stat.st_size}" for file in files)
+    found, folders = list[str](), [os.path.dirname(__file__)]
+    for folder in folders:  # it grows meanwhile
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(".py"):
+                    found.append(f"{entry.name} {(status := entry.stat()).st_mtime_ns} {status.st_size}")
+    return "\n".join(sorted(found))
 
 
 _SOURCES = _sources()  # as they were when they were loaded: what is edited later must not find its way into the cache
@@ -135,15 +186,27 @@ def _known(key: str, target: Target) -> _Linked | None:
     return found if code is None else _linked(_parted(code), target)
 
 
+def _made_ahead(key: str, target: Target) -> _Linked | None:
+    """The code of that key, if a thread was to compile it ahead, and has."""
+    thread = _ahead.pop(key, None)
+    if thread is None:
+        return None
+    thread.join()
+    found = _linked(thread.codes, target) if thread.codes else None
+    if found is not None:
+        keep(key, _joined(thread.codes))
+    return found
+
+
 def _built(text: str, target: Target, key: str) -> _Linked:
     """The code of a module, made now and kept: in one piece where those that call each other cannot be loaded."""
-    for parts in (pieces(text, _cores() if is_possible() else 1), [text]):
-        codes = _compiled(parts, target)
-        found = _linked(codes, target)
-        if found is not None:
-            keep(key, _joined(codes))
-            return found
-    raise AssertionError("LLVM loads what is in one piece")
+    codes = _compiled(pieces(text, _cores() if is_possible() else 1), target)
+    found = _linked(codes, target)
+    if found is None:
+        codes = _compiled([text], target)
+        found = _Engine(codes[0], target)
+    keep(key, _joined(codes))
+    return found
 
 
 def _cores() -> int:
@@ -191,13 +254,14 @@ def _linked(codes: Sequence[bytes], target: Target) -> _Linked | None:
 
 def _compiled(parts: Sequence[str], target: Target) -> list[bytes]:
     """The object files of the pieces of a module."""
-
-    def compile_(text: str) -> bytes:
-        machine = _machine(target)
-        return object_file(machine, _optimised(text, machine))
-
     with _undisturbed(), _quickly(sum(text.count("\n") for text in parts)):
-        return at_once([partial(compile_, text) for text in parts])
+        return at_once([partial(_object_file, text, target) for text in parts])
+
+
+def _object_file(text: str, target: Target) -> bytes:
+    """The object file of a module."""
+    machine = _machine(target)
+    return object_file(machine, _optimised(text, machine))
 
 
 def at_once(tasks: Sequence[Callable[[], T]]) -> list[T]:
@@ -237,6 +301,7 @@ def _quickly(lines: int) -> Iterator[None]:
     if lines <= _LONG or llvm().llvm_version_info[0] not in _TRIED:
         yield
         return
+    _settle()  # what is compiled ahead is compiled as ever
     llvm().set_option("chainrule", "--disable-lsr")
     try:
         yield
