@@ -36,11 +36,12 @@ def llvm() -> ModuleType:
 def loading() -> Iterator[None]:
     """A thread loads LLVM's library meanwhile: Python itself would let nobody else work while the system does so."""
     path = None if "llvmlite.binding" in sys.modules else next(_libraries(), None)
-    if path is None or sys.platform == "win32":
+    # A call by way of ctypes lets others work; what the system has loaded by then llvmlite finds at once.
+    load = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "dlopen", None)
+    if path is None or load is None:
         yield
         return
-    system = ctypes.CDLL(None)  # a call through it lets others work; what is loaded by then llvmlite finds at once
-    thread = threading.Thread(target=system.dlopen, args=(os.fsencode(path), ctypes.c_int(os.RTLD_NOW)), daemon=False)
+    thread = threading.Thread(target=load, args=(os.fsencode(path), ctypes.c_int(os.RTLD_NOW)), daemon=False)
     try:
         thread.start()
     except RuntimeError:  # there is no room for more, or the process is about to end

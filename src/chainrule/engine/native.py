@@ -78,13 +78,13 @@ class _Ahead(threading.Thread):
 
     def __init__(self, text: str | Callable[[], str], target: Target) -> None:
         super().__init__(name="chainrule", daemon=False)
-        self._text, self._target = text, target
+        self._text, self._processor = text, target
 
     def run(self) -> None:
         """Compile it; what goes wrong comes to light where the module is asked for."""
         with suppress(Exception):
             text = self._text if isinstance(self._text, str) else self._text()
-            self.codes = [_object_file(text, self._target)]
+            self.codes = [_object_file(text, self._processor)]
 
 
 _ahead: dict[str, _Ahead] = {}
@@ -188,10 +188,11 @@ def _known(key: str, target: Target) -> _Linked | None:
 
 def _made_ahead(key: str, target: Target) -> _Linked | None:
     """The code of that key, if a thread was to compile it ahead, and has."""
-    thread = _ahead.pop(key, None)
+    thread = _ahead.get(key)
     if thread is None:
         return None
     thread.join()
+    del _ahead[key]
     found = _linked(thread.codes, target) if thread.codes else None
     if found is not None:
         keep(key, _joined(thread.codes))
