@@ -176,9 +176,10 @@ def test_a_name_that_stands_twice_is_refused() -> None:
 def test_without_another_way_in_llvmlite_is_called_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = pieces(text(), 2)
     expected = native._compiled(parts, host())
-    assert llvm._unlocked("LLVMPY_TargetMachineEmitToMemory")
-    assert llvm._unlocked("LLVMPY_NoSuchFunction") is None
-    monkeypatch.setattr(llvm, "_unlocked", lambda name: None)
+    assert llvm._unlocked("LLVMPY_TargetMachineEmitToMemory", 4)
+    assert llvm._unlocked("LLVMPY_TargetMachineEmitToMemory", 5) is None
+    assert llvm._unlocked("LLVMPY_NoSuchFunction", 1) is None
+    monkeypatch.setattr(llvm, "_unlocked", lambda *given: None)
     assert native._compiled(parts, host()) == expected
     with pytest.raises(cr.ChainruleError, match="LLVM refuses what was emitted"):
         native._compiled(["define"], host())
@@ -204,10 +205,6 @@ def test_where_no_thread_can_be_started_one_does_everything(monkeypatch: pytest.
     monkeypatch.setattr(native, "_cores", lambda: 2)
     ahead(SEVEN, host())
     assert not native._ahead
-    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
-    monkeypatch.delitem(sys.modules, "llvmlite.binding")
-    with llvm.loading():
-        pass
 
 
 def test_what_was_compiled_ahead_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:

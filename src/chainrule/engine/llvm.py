@@ -5,11 +5,7 @@ machine of its own. So what takes long is called here without llvmlite's lock, w
 """
 
 import ctypes
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,52 +28,27 @@ def llvm() -> ModuleType:
     return binding
 
 
-@contextmanager
-def loading() -> Iterator[None]:
-    """A thread loads LLVM's library meanwhile: Python itself would let nobody else work while the system does so."""
-    path = None if "llvmlite.binding" in sys.modules else next(_libraries(), None)
-    # A call by way of ctypes lets others work; what the system has loaded by then llvmlite finds at once.
-    load = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "dlopen", None)
-    if path is None or load is None:
-        yield
-        return
-    thread = threading.Thread(target=load, args=(os.fsencode(path), ctypes.c_int(os.RTLD_NOW)), daemon=False)
-    try:
-        thread.start()
-    except RuntimeError:  # there is no room for more, or the process is about to end
-        yield
-        return
-    try:
-        yield
-    finally:
-        thread.join()
-
-
 @cache
 def versions() -> str:
     """Of llvmlite and of LLVM, on which machine code depends; by its files, because to load it takes long."""
-    for path in _libraries():
-        try:
-            status, version = path.stat(), (path.parents[1] / "_version.py").read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            continue
-        return f"{version}\n{path} {status.st_mtime_ns} {status.st_size}"
+    found = find_spec("llvmlite")
+    for folder in map(Path, found.submodule_search_locations or () if found else ()):
+        for library in _LIBRARIES:
+            try:
+                status = (folder / "binding" / library).stat()
+                version = (folder / "_version.py").read_text(encoding="utf-8")
+            except (OSError, ValueError):
+                continue
+            return f"{version}\n{folder} {library} {status.st_mtime_ns} {status.st_size}"
     import llvmlite
 
     return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm().llvm_version_info))}"
 
 
-def _libraries() -> Iterator[Path]:
-    """Where LLVM's library is."""
-    found = find_spec("llvmlite")
-    for folder in map(Path, found.submodule_search_locations or () if found else ()):
-        yield from (path for name in _LIBRARIES if (path := folder / "binding" / name).exists())
-
-
 def parsed(text: str) -> Any:
     """The module that a text describes, in a context of its own."""
     binding = llvm()
-    context, parse = binding.create_context(), _unlocked("LLVMPY_ParseAssembly")
+    context, parse = binding.create_context(), _unlocked("LLVMPY_ParseAssembly", 3)
     if parse is None:
         return binding.parse_assembly(text, context)
     with binding.ffi.OutputString() as error:
@@ -90,7 +61,7 @@ def parsed(text: str) -> Any:
 
 def run_passes(passes: Any, module: Any, builder: Any) -> None:
     """Run LLVM's passes over a module."""
-    run = _unlocked("LLVMPY_RunNewModulePassManager")
+    run = _unlocked("LLVMPY_RunNewModulePassManager", 3)
     if run is None:
         passes.run(module, builder)
     else:
@@ -99,7 +70,7 @@ def run_passes(passes: Any, module: Any, builder: Any) -> None:
 
 def object_file(machine: Any, module: Any) -> bytes:
     """The machine code of a module."""
-    emit, ffi = _unlocked("LLVMPY_TargetMachineEmitToMemory"), llvm().ffi
+    emit, ffi = _unlocked("LLVMPY_TargetMachineEmitToMemory", 4), llvm().ffi
     if emit is None:
         return bytes(machine.emit_object(module))
     with ffi.OutputString() as error:
@@ -112,7 +83,8 @@ def object_file(machine: Any, module: Any) -> bytes:
         ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
-def _unlocked(name: str) -> Callable[..., Any] | None:
-    """A function of llvmlite's library without the lock; None where llvmlite is made in another way."""
+def _unlocked(name: str, arguments: int) -> Callable[..., Any] | None:
+    """A function of llvmlite's library without the lock; None where llvmlite is made in another way, or the function
+    takes another number of arguments."""
     function = getattr(getattr(llvm().ffi.lib, name, None), "_cfn", None)
-    return function if getattr(function, "argtypes", None) else None
+    return function if len(getattr(function, "argtypes", None) or ()) == arguments else None

@@ -30,6 +30,7 @@ T = TypeVar("T")
 building = threading.RLock()  # LLVM's global state is not made for two builders at a time; nobody forks meanwhile
 _LONG = 6500  # lines of a module
 _TRIED = (22,)  # versions of LLVM that are known to have the option: one that has not would end the process
+_PIECES = 8  # of a module at most
 _KEPT = 64  # modules whose machine code stays in this process although nobody uses it
 
 
@@ -201,7 +202,7 @@ def _made_ahead(key: str, target: Target) -> _Linked | None:
 
 def _built(text: str, target: Target, key: str) -> _Linked:
     """The code of a module, made now and kept: in one piece where those that call each other cannot be loaded."""
-    codes = _compiled(pieces(text, _cores() if is_possible() else 1), target)
+    codes = _compiled(pieces(text, min(_cores(), _PIECES) if is_possible() else 1), target)
     found = _linked(codes, target)
     if found is None:
         codes = _compiled([text], target)

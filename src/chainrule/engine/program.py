@@ -16,11 +16,10 @@ import numpy as np
 
 from chainrule.engine import recipe
 from chainrule.engine.budget import Memory, require_room
-from chainrule.engine.llvm import loading
 from chainrule.engine.native import Native, building, kept, optimised_text
 from chainrule.engine.recipe import Recipe
 from chainrule.engine.run import Run, Signature, Stop, address_of, prepare_loop
-from chainrule.engine.target import Target, host, is_known
+from chainrule.engine.target import Target, host
 from chainrule.engine.team import team
 from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError
@@ -53,8 +52,6 @@ class Program:
     _run: Run | None = None
 
     def __init__(self, traced: Traced, target: Target | None = None) -> None:
-        if not is_known():
-            _compiler()  # LLVM is asked at once, and most likely all else is to be made, too
         self.traced, self.target = traced, target or host()
         results = traced.graph.outputs[: len(traced.graph.outputs) - len(traced.writes)]
         self._arguments: Signature = tuple([(n.shape, n.dtype) for n in traced.graph.inputs[: traced.arguments]])
@@ -95,7 +92,10 @@ class Program:
         """Everything between the trace and the machine code, made once: of two threads both take the first."""
         found: Stages | None = vars(self).get("_made")
         if found is None:
-            found = vars(self).setdefault("_made", _compiler()(self.traced, self.target))
+            with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
+                from chainrule.engine.stages import Stages
+
+            found = vars(self).setdefault("_made", Stages(self.traced, self.target))
         return found
 
     @property
@@ -217,13 +217,6 @@ class Program:
             sources = [array.dtype for array in arrays]
             prepare_loop(self._arguments, len(self.traced.reads), self._results, sources, other, self.target)
         return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
-
-
-def _compiler() -> type[Stages]:
-    """The stages, which are loaded together with LLVM's library."""
-    with building, loading():  # else a child that is forked meanwhile would wait for ever for what is half loaded
-        from chainrule.engine.stages import Stages
-    return Stages
 
 
 def _show(program: Program) -> None:

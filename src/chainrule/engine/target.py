@@ -176,32 +176,19 @@ def _names() -> tuple[str, str, str, str]:
 
     To load LLVM takes long, so its answer is kept until the machine is started anew.
     """
-    key, known = _kept()
-    if known:
-        return known
+    processor = _processor()
+    key = key_of("processor", _RULE, processor or "", versions())
+    known = load(key) if processor else None
+    try:
+        name, triple, cpu, features = map(str, json.loads(known or b"[]"))
+        if name in KINDS:
+            return name, triple, cpu, features
+    except (ValueError, TypeError):  # nothing is known, or something else is written there
+        pass
     found = _asked()
-    if key:
+    if processor:
         store(key, json.dumps(found).encode())
     return found
-
-
-def _kept() -> tuple[str | None, tuple[str, str, str, str] | None]:
-    """Under which key LLVM's answer is kept, if it can be, and the answer."""
-    processor = _processor()
-    if not processor:
-        return None, None
-    key = key_of("processor", _RULE, processor, versions())
-    try:
-        name, triple, cpu, features = map(str, json.loads(load(key) or b"[]"))
-    except (ValueError, TypeError):  # nothing is known, or something else is written there
-        return key, None
-    return key, (name, triple, cpu, features) if name in KINDS else None
-
-
-@cache
-def is_known() -> bool:
-    """Whether this machine is known without LLVM."""
-    return _kept()[1] is not None
 
 
 def _asked() -> tuple[str, str, str, str]:
