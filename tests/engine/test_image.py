@@ -6,7 +6,7 @@ import platform
 import struct
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def program() -> Program:
 def code() -> bytes:
     """The object file of the program."""
     made = program()
-    return native._compiled(made.module.text, made.target)
+    (code,) = native._compiled([made.module.text], made.target)
+    return code
 
 
 def relocations(file: bytes) -> list[int]:
@@ -53,7 +54,7 @@ def relocations(file: bytes) -> list[int]:
     return found
 
 
-def results(monkeypatch: pytest.MonkeyPatch, linked: Callable[[bytes, Target], Any]) -> list[bytes]:
+def results(monkeypatch: pytest.MonkeyPatch, linked: Callable[[Sequence[bytes], Target], Any]) -> list[bytes]:
     """Those of the program, whose code is loaded in this way."""
     monkeypatch.setattr(native, "_engines", OrderedDict())
     monkeypatch.setattr(native, "_linked", linked)
@@ -61,7 +62,9 @@ def results(monkeypatch: pytest.MonkeyPatch, linked: Callable[[bytes, Target], A
 
 
 def test_the_results_are_those_of_the_code_that_llvm_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert results(monkeypatch, lambda code, _: Image(code)) == results(monkeypatch, native._Engine)
+    assert results(monkeypatch, lambda codes, _: Image(*codes)) == results(
+        monkeypatch, lambda codes, target: native._Engine(*codes, target)
+    )
 
 
 def test_a_program_is_loaded_without_llvm() -> None:
@@ -109,7 +112,7 @@ def test_a_function_that_nobody_has_is_refused() -> None:
 def test_a_section_that_can_be_written_is_refused() -> None:
     text = "@word = internal global i64 7\ndefine i64 @read() {\n  %1 = load volatile i64, ptr @word\n  ret i64 %1\n}"
     with pytest.raises(UnexpectedError, match="section"):
-        Image(native._compiled(text, host()))
+        Image(*native._compiled([text], host()))
 
 
 @pytest.mark.parametrize("place", [0, 4, 5, 16, 18])

@@ -59,8 +59,8 @@ FOLDERS = ["errors.py", "engine", "nn", "data", "train", "look", "interop", "app
 ENGINE = """
     op graph dtypes provenance philox erf reference interchange context tensor state functions random derivatives
     backprop transforms trace show simplify kernel place fuse listing memory budget work emit code kernels instructions
-    mathematics target llvm cache image native recipe team gathering loop peaks profile stages run program structure
-    compile
+    mathematics target llvm cache image pieces native recipe team gathering loop peaks profile stages run program
+    structure compile
 """
 
 

@@ -20,6 +20,7 @@ OWNERS = {
     "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
     "chainrule.engine.native.building": "a lock: one module is built at a time",
     "chainrule.engine.native._engines": "machine code that is loaded",
+    "chainrule.engine.native._ahead": "threads that compile what will be asked for soon",
     "chainrule.engine.team._teams": "threads that wait for work",
     "chainrule.engine.team._alone": "the code that one thread runs, made once",
 }

@@ -1,8 +1,9 @@
-"""Machine code in memory without LLVM: an object file that LLVM wrote, laid out, bound and made executable.
+"""Machine code in memory without LLVM: object files that LLVM wrote, laid out, bound and made executable.
 
-Comes in: the bytes of an object file for x86-64 under Linux. Goes out: an `Image` that gives addresses by name, or
-nothing, where the file has anything that is not expected here; then LLVM's own loader takes it, which is slow to load
-itself. The pages are written first, then made executable and no longer writable: they are never both at once.
+Comes in: the bytes of object files for x86-64 under Linux, which may call each other. Goes out: an `Image` that gives
+addresses by name, or nothing, where a file has anything that is not expected here; then LLVM's own loader takes it,
+which is slow to load itself. The pages are written first, then made executable and no longer writable: they are never
+both at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import mmap
 import os
 import sys
 import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ _RELOCATION = _rows(offset="u8", kind="u4", symbol="u4", addend="i8")
 
 _CODE_OR_NUMBERS, _SYMBOLS, _RELOCATIONS, _OTHER_RELOCATIONS, _UNWINDING = 1, 2, 4, 9, 0x70000001  # types of sections
 _WRITABLE, _IN_MEMORY = 1, 2  # flags of sections
+_GLOBAL = 1  # a symbol that other files may use
 _FIRST_RESERVED = 0xFF00  # what a symbol has from there on in place of the number of its section
 _WORD = 8  # bytes of an address, and of what a relocation writes
 # Kinds of relocations, all the distance of a place from the table of addresses: of a symbol, of the word of the table
@@ -49,27 +52,32 @@ class UnexpectedError(Exception):
     """The object file, or the system, has something that is left to LLVM."""
 
 
+def is_possible() -> bool:
+    """Whether this system is the one whose object files are known here."""
+    return sys.platform == "linux" and os.uname().machine == "x86_64"
+
+
 class Image:
     """Machine code that can be called; its pages are given back when nobody holds it any more.
 
     Parameters
     ----------
-    code
-        An object file.
+    codes
+        The object files.
 
     Raises
     ------
     UnexpectedError
-        If it is not one of the plain kind that is known here, or the system refuses.
+        If one is not of the plain kind that is known here, or the system refuses.
     """
 
-    def __init__(self, code: bytes) -> None:
-        if sys.platform != "linux" or os.uname().machine != "x86_64":
+    def __init__(self, *codes: bytes) -> None:
+        if not is_possible():
             raise UnexpectedError("another system")
-        file = _ObjectFile(code)
+        layout = _Layout(codes)
         system = ctypes.CDLL(None)
-        outside = [_address(system, name) for name in file.outside]
-        size = ctypes.c_size_t(file.size)
+        outside = [_address(system, name) for name in layout.outside]
+        size = ctypes.c_size_t(layout.size)
         system.mmap.restype = ctypes.c_void_p
         start = system.mmap(
             None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, ctypes.c_long(0)
@@ -78,53 +86,90 @@ class Image:
             raise UnexpectedError("no memory")
         # Not when the process ends: a worker may still be on its way out of this code.
         weakref.finalize(self, system.munmap, ctypes.c_void_p(start), size).atexit = False
-        room = memoryview((ctypes.c_uint8 * file.size).from_address(start))
-        file.write(np.frombuffer(room, np.uint8), outside)
+        room = memoryview((ctypes.c_uint8 * layout.size).from_address(start))
+        layout.write(np.frombuffer(room, np.uint8), outside)
         if system.mprotect(ctypes.c_void_p(start), size, mmap.PROT_READ | mmap.PROT_EXEC):
             raise UnexpectedError("pages that were written must not become executable here")
-        self._start, self._functions = start, file.functions
+        self._start, self._functions = start, layout.functions
 
     def address(self, name: str) -> int:
         """The address of a function."""
         return int(self._start + self._functions[name])
 
 
-class _ObjectFile:
-    """What an object file says; everything is looked at before anything is done.
+class _Layout:
+    """How object files become one image; everything is looked at before anything is done.
 
     Attributes
     ----------
     size
-        Bytes of the image: the sections, then a table of the addresses of what is outside.
+        Bytes of the image: the sections of all files, then a table of the addresses of what is outside.
     outside
         The names of what the code calls in other libraries, in the order of that table.
     functions
-        How many bytes into the image each name stands.
+        How many bytes into the image each name stands that is not one file's alone.
     """
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, codes: Sequence[bytes]) -> None:
+        self.files: list[_ObjectFile] = []
+        self.functions: dict[str, int] = {}
+        end = 0
+        for code in codes:
+            file = _ObjectFile(code, end)
+            if file.functions.keys() & self.functions.keys():
+                raise UnexpectedError("two functions of one name")
+            self.files.append(file)
+            self.functions |= file.functions
+            end = file.end
+        wanted = dict.fromkeys(name for file in self.files for name in file.wanted)
+        self.outside = [name for name in wanted if name not in self.functions]
+        self.table = -(-end // _WORD) * _WORD
+        self.size = self.table + _WORD * len(self.outside)
+        words = {name: self.table + _WORD * number for number, name in enumerate(self.outside)}
+        self.changes = [change for file in self.files for change in file.changes(self.table, self.functions, words)]
+
+    def write(self, room: Array, outside: list[int]) -> None:
+        """Write the image; it is the same wherever it stands, but for the addresses of what is outside."""
+        for file in self.files:
+            file.write(room)
+        for here, values in self.changes:
+            room[here[:, None] + np.arange(_WORD)] = values.astype("<i8").view(np.uint8).reshape(-1, _WORD)
+        room[self.table : self.size] = np.array(outside, "<u8").view(np.uint8)
+
+
+class _ObjectFile:
+    """What an object file says.
+
+    Attributes
+    ----------
+    end
+        Where in the image its sections end, which begin from `start` on.
+    functions
+        Where in the image each name stands that other files may use.
+    wanted
+        The names of what is not in it.
+    """
+
+    def __init__(self, code: bytes, start: int) -> None:
         self.code = code
         head = self._table(_HEADER, 0, 1)[0]
         kind = (head["magic"], head["width"], head["order"], head["type"], head["machine"], head["each"])
         if kind != (b"\x7fELF", 2, 1, 1, 62, 0) or head["count"]:
             raise UnexpectedError("no object file for x86-64")
         self.sections = self._table(_SECTION, int(head["sections"]), int(head["sections_count"]))
-        self.places, self.table = self._laid_out()
-        names, where = self._symbols()
-        self.outside = [name for name, place in zip(names, where, strict=True) if name and place is None]
-        self.size = self.table + _WORD * len(self.outside)
-        self.functions = {name: place for name, place in zip(names, where, strict=True) if name and place is not None}
-        words = {name: self.table + _WORD * number for number, name in enumerate(self.outside)}
-        self.changes = self._changes(where, [words.get(name) for name in names])
+        self.places, self.end = self._laid_out(start)
+        self.functions: dict[str, int] = {}
+        self.names, self.where = self._symbols()
+        self.wanted = [name for name, place in zip(self.names, self.where, strict=True) if name and place is None]
 
     def _table(self, row: np.dtype[Any], start: int, count: int) -> Array:
         if start + count * row.itemsize > len(self.code):
             raise UnexpectedError("the file ends too early")
         return np.frombuffer(self.code, row, count, start)
 
-    def _laid_out(self) -> tuple[dict[int, int], int]:
-        """Where in the image each section begins that belongs into memory, and where the table of addresses does."""
-        places, end = {}, 0
+    def _laid_out(self, end: int) -> tuple[dict[int, int], int]:
+        """Where in the image each section begins that belongs into memory, and where the last one ends."""
+        places = {}
         for number, section in enumerate(self.sections):
             type_, flags, size = (int(section[name]) for name in ("type", "flags", "size"))
             if not flags & _IN_MEMORY or type_ == _UNWINDING or not size:
@@ -134,7 +179,7 @@ class _ObjectFile:
                 raise UnexpectedError(f"section {number} is of another kind")
             places[number] = -(-end // alignment) * alignment
             end = places[number] + size
-        return places, -(-end // _WORD) * _WORD
+        return places, end
 
     def _symbols(self) -> tuple[list[str], list[int | None]]:
         """Of each symbol its name, and where it stands in the image: None where it is outside, or nowhere."""
@@ -152,11 +197,15 @@ class _ObjectFile:
                 raise UnexpectedError(f"{name} is of another kind")
             names.append(name if is_named and name != "_GLOBAL_OFFSET_TABLE_" else "")
             where.append(None if inside is None else inside + int(symbol["value"]))
+            if inside is not None and name and symbol["info"] >> 4 == _GLOBAL:
+                self.functions[name] = inside + int(symbol["value"])
         return names, where
 
-    def _changes(self, where: list[int | None], words: list[int | None]) -> list[tuple[Array, Array]]:
-        """Where in the image which words are to be written."""
-        changes = []
+    def changes(self, table: int, functions: dict[str, int], words: dict[str, int]) -> Iterator[tuple[Array, Array]]:
+        """Where in the image which words are to be written: `functions` stand in it, and `words` in its table."""
+        where = [functions.get(name) if place is None else place
+                 for name, place in zip(self.names, self.where, strict=True)]  # fmt: skip
+        found = {_SYMBOL_FROM_TABLE: where, _WORD_FROM_TABLE: [words.get(name) for name in self.names]}
         for section in self.sections:
             base = self.places.get(int(section["info"]))
             if section["type"] not in (_RELOCATIONS, _OTHER_RELOCATIONS) or base is None:
@@ -168,23 +217,18 @@ class _ObjectFile:
             if (rows["offset"] > max(0, within)).any() or within < 0:
                 raise UnexpectedError("a relocation beyond its section")
             here = base + rows["offset"].astype(np.int64)
-            found = {_SYMBOL_FROM_TABLE: where, _WORD_FROM_TABLE: words}
-            goals = [found[kind][symbol] if kind in found else self.table if kind == _TABLE_FROM_HERE else None
+            goals = [found[kind][symbol] if kind in found else table if kind == _TABLE_FROM_HERE else None
                      for kind, symbol in zip(rows["kind"].tolist(), rows["symbol"].tolist(), strict=True)]  # fmt: skip
             if None in goals:
                 raise UnexpectedError("a relocation of another kind")
-            origin = np.where(rows["kind"] == _TABLE_FROM_HERE, here, self.table)
-            changes.append((here, np.array(goals, np.int64) + rows["addend"] - origin))
-        return changes
+            origin = np.where(rows["kind"] == _TABLE_FROM_HERE, here, table)
+            yield here, np.array(goals, np.int64) + rows["addend"] - origin
 
-    def write(self, room: Array, outside: list[int]) -> None:
-        """Write the image; it is the same wherever it stands, but for the addresses of what is outside."""
+    def write(self, room: Array) -> None:
+        """Write the sections as they are in the file."""
         for number, place in self.places.items():
             start, size = (int(self.sections[number][name]) for name in ("offset", "size"))
             room[place : place + size] = self._table(np.dtype(np.uint8), start, size)
-        for here, values in self.changes:
-            room[here[:, None] + np.arange(_WORD)] = values.astype("<i8").view(np.uint8).reshape(-1, _WORD)
-        room[self.table : self.size] = np.array(outside, "<u8").view(np.uint8)
 
 
 def _address(system: ctypes.CDLL, name: str) -> int:

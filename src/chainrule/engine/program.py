@@ -18,7 +18,7 @@ from chainrule.engine import recipe
 from chainrule.engine.budget import Memory, require_room
 from chainrule.engine.native import Native, building, kept, optimised_text
 from chainrule.engine.recipe import Recipe
-from chainrule.engine.run import Run, Signature, Stop, address_of
+from chainrule.engine.run import Run, Signature, Stop, address_of, prepare_loop
 from chainrule.engine.target import Target, host
 from chainrule.engine.team import team
 from chainrule.engine.trace import Traced
@@ -60,8 +60,8 @@ class Program:
         self._key = recipe.recipe_key(traced, self.target)
         self._recipe = recipe.load(self._key)
         self._native: Native | None = None
-        if self._recipe is None:
-            self._stages()
+        if self._recipe is None and not self._stages().module.is_alone and target is None:
+            team().prepare()
         _show(self)
 
     @property
@@ -219,6 +219,9 @@ class Program:
         """
         arrays, other = [np.asarray(array) for array in data], None if variant is None else variant.ready()
         chosen = None if at is None else np.asarray(at)
+        if self._recipe is None:  # the step is to be compiled yet
+            sources = [array.dtype for array in arrays]
+            prepare_loop(self._arguments, len(self.traced.reads), self._results, sources, other, self.target)
         return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
 
 

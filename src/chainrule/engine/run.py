@@ -17,7 +17,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,7 +41,7 @@ from chainrule.engine.gathering import (
     can_gather,
 )
 from chainrule.engine.graph import Shape
-from chainrule.engine.native import Native, key_of
+from chainrule.engine.native import Native, ahead, key_of
 from chainrule.engine.pace import Pace
 from chainrule.engine.recipe import STEP, Recipe
 from chainrule.engine.state import aligned
@@ -298,14 +298,13 @@ class Run:
         """The address of the loop that gathers from arrays of these types."""
         key = tuple(source.name for source in sources), None if variant is None else variant.table_of_results()
         if key not in self.loops:
-            parts = self.arguments, tuple(sources), self.table_of_results(), key[1]
-            native = Native(lambda: _loop_text(*parts, self.target), self.target, key_of(f"loop {parts}", self.target))
+            native = Native(*_loop_module(self.arguments, sources, self.table_of_results(), key[1], self.target))
             self.loops[key] = native, native.address(LOOP)
         return self.loops[key][1]
 
     def table_of_results(self) -> Results:
         """Where results stand in the table, and how large they are."""
-        return self.first_result, tuple([math.prod(shape) * dtype.itemsize for shape, dtype in self.results])
+        return self.first_result, _sizes(self.results)
 
     def _shared_with(self, variant: Run) -> int:
         """The number of results that this step and a variant of it have in common: all of its own."""
@@ -381,10 +380,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_locks)
 
 
-def _loop_text(*parts: Any) -> str:
-    from chainrule.engine.stages import loop_text
+def _sizes(signature: Signature) -> tuple[int, ...]:
+    """Bytes of each array."""
+    return tuple([math.prod(shape) * dtype.itemsize for shape, dtype in signature])
 
-    return loop_text(*parts)
+
+def prepare_loop(
+    arguments: Signature,
+    states: int,
+    results: Signature,
+    sources: Sequence[np.dtype[Any]],
+    variant: Run | None,
+    target: Target,
+) -> None:
+    """Let a loop be compiled while the step that it will run is still being made."""
+    table = 1 + len(arguments) + states, _sizes(results)
+    other = None if variant is None else variant.table_of_results()
+    ahead(*_loop_module(arguments, sources, table, other, target))
+
+
+def _loop_module(
+    arguments: Signature, sources: Sequence[np.dtype[Any]], results: Results, variant: Results | None, target: Target
+) -> tuple[Callable[[], str], Target, str]:
+    """What writes the module of a loop, for which processor, and its key."""
+    parts = arguments, tuple(sources), results, variant
+
+    def text() -> str:
+        from chainrule.engine.stages import loop_text
+
+        return loop_text(*parts, target)
+
+    return text, target, key_of(f"loop {parts}", target)
 
 
 def _turns(at: Array | None, steps: int, has_variant: bool) -> Array:

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from chainrule.engine.native import Native
+from chainrule.engine.native import Native, ahead
 from chainrule.engine.target import Target, host
 from chainrule.errors import ArgumentError
 
@@ -265,6 +265,11 @@ class Team:
         finally:  # no call in here: nothing can interrupt it
             if "leader" in self._at_work and self._at_work["leader"] is own:
                 del self._at_work["leader"]
+
+    def prepare(self) -> None:
+        """Let the native code be compiled while others do something else: whoever compiles a program needs it soon."""
+        if self.size > 1 and self._native is None:
+            ahead(_team_text(host()), host())
 
     def _ready(self) -> tuple[Callable[..., int], int]:
         """The native leader and the memory; workers begin when they are first needed."""
