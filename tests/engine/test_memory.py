@@ -4,6 +4,7 @@ import mmap
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from chainrule.engine import budget
 from chainrule.engine.budget import Memory, _free_in_groups, require_room
 from chainrule.engine.memory import ALIGNMENT, ARENA
 from chainrule.engine.program import Program
-from chainrule.engine.state import aligned
+from chainrule.engine.room import aligned
 from chainrule.engine.trace import trace
 from engine.guarded import run_guarded
 
@@ -256,11 +257,47 @@ def test_an_array_in_large_pages_is_an_array_like_any_other(size: int) -> None:
     np.testing.assert_array_equal(copy, value)
 
 
+def test_arrays_of_middle_size_share_large_pages() -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.integers(0, 256, size, np.uint8) for size in (2**18, 2**19 + 8, 2**20, 2**18 + 1, 2**21 - 1)]
+    copies = [aligned(value) for value in values]
+    places = sorted((copy.ctypes.data, copy.ctypes.data + copy.nbytes) for copy in copies)
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(places))
+    assert all(begin % 64 == 0 for begin, _ in places)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        assert all(begin // 2**21 == (end - 1) // 2**21 for begin, end in places)
+        assert len({begin // 2**21 for begin, _ in places}) < len(places)
+    for number, copy in enumerate(copies):
+        copy[:] = number
+    assert [set(np.unique(copy)) for copy in copies] == [{number} for number in range(len(copies))]
+
+
+def test_arrays_that_threads_make_at_once_lie_apart() -> None:
+    def some() -> list[np.ndarray]:
+        return [aligned(np.zeros(2**18, np.uint8)) for _ in range(40)]
+
+    with ThreadPoolExecutor(4) as threads:
+        copies = [copy for each in [threads.submit(some) for _ in range(4)] for copy in each.result()]
+    starts = sorted(copy.ctypes.data for copy in copies)
+    assert all(end - begin >= 2**18 for begin, end in pairwise(starts))
+
+
+def test_a_state_shares_a_tensor_and_copies_an_array() -> None:
+    array = np.ones((512, 256), "f")
+    copied, shared = cr.Parameter(array), cr.Parameter(cr.asarray(array, copy=False))
+    predicted = [cr.compile(lambda x, w=w: x @ w) for w in (copied, shared)]
+    x = np.ones((1, 512), "f")
+    before = [float(np.asarray(f(x))[0, 0]) for f in predicted]
+    array[:] = 2
+    after = [float(np.asarray(f(x))[0, 0]) for f in predicted]
+    assert (before, after) == ([512, 512], [512, 1024])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_an_array_in_large_pages_belongs_to_its_process() -> None:
     """In pages that processes share, a child that trains on would change its parent's network."""
     code = (
-        "import os, numpy as np\nfrom chainrule.engine.state import aligned\n"
+        "import os, numpy as np\nfrom chainrule.engine.room import aligned\n"
         "array = aligned(np.ones(2**20))\nchild = os.fork()\n"
         "if not child:\n    array[:] = 2\n    os._exit(0)\n"
         "os.waitpid(child, 0)\nprint(array.min(), array.max())"

@@ -59,3 +59,28 @@ def test_a_disturbed_beginning_decides_nothing() -> None:
     for number in range(8):  # the team is kept away in its first three runs
         pace.note(pace.alone, 2.0 if pace.alone else (9.0 if number < 6 else 1.0))
     assert pace.alone is False
+
+
+def test_short_runs_that_are_disturbed_now_and_then_stay_with_the_team() -> None:
+    pace = Pace()
+    run(pace, 12, {False: 50e-6, True: 60e-6})
+    made = []
+    for number in range(1000):
+        made.append(pace.alone)
+        pace.note(pace.alone, (60e-6 if pace.alone else 50e-6) * (3 if number % 50 == 0 else 1))
+    assert made.count(True) < 100  # trials, and hardly more
+
+
+def test_short_runs_on_a_machine_that_becomes_busy_are_noticed_too() -> None:
+    pace = Pace()
+    run(pace, 40, {False: 50e-6, True: 60e-6})
+    busy = run(pace, 60, {False: 200e-6, True: 60e-6})
+    assert busy[-40:].count(True) >= 36
+
+
+def test_many_short_steps_in_one_run_count_as_a_long_one() -> None:
+    pace = Pace()
+    run(pace, 12, {False: 1e-6, True: 2e-6})
+    for _ in range(4):
+        pace.note(False, 3e-6, 1_000_000)
+    assert pace.alone is True

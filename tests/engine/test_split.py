@@ -69,6 +69,49 @@ def test_a_weight_that_does_not_change_is_left_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "depth", "columns", "expected"),
+    [
+        ((1,), 256, 512, (4, 1, 512)),
+        ((1, 1), 512, 512, (4, 1, 1, 512)),
+        ((1,), 784, 128, (1, 128)),  # a weight that one thread reads best
+        ((1,), 2048, 1024, (1, 1024)),  # one that stays in no core's cache
+        ((2,), 512, 512, (2, 512)),
+    ],
+)
+def test_a_single_row_by_a_weight_that_does_not_change_is_cut_where_threads_share_the_weight(
+    rows: tuple[int, ...], depth: int, columns: int, expected: tuple[int, ...]
+) -> None:
+    whole, _, arrays = forward(rows, depth, columns)
+    cut = split(whole, set())
+    cut.verify()
+    assert parts(cut) == [expected]
+    (found,) = reference.run(cut, dict(zip(cut.inputs, arrays, strict=True)))
+    np.testing.assert_allclose(found, arrays[0].astype("d") @ arrays[1].astype("d"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_answer_for_one_row_has_the_same_bits_for_any_team(dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    weights = [(rng.standard_normal(shape) / 20).astype(dtype) for shape in ((256, 512), (512, 512), (512, 10))]
+    x = rng.standard_normal((1, 256)).astype(dtype)
+    first, second, last = map(cr.Parameter, weights)
+
+    def answer(threads: int) -> np.ndarray:
+        cr.threads(threads)
+        predicted = cr.compile(lambda x: cr.tanh(cr.tanh(x @ first) @ second) @ last)
+        program = predicted.program(x)
+        assert [shape[0] for shape in parts(program.graph)] == [host().parts, host().parts, 1]
+        run = program.ready()
+        run.paced = False  # the whole team, whatever is quicker
+        return np.asarray(predicted(x))
+
+    one, *others = [answer(threads) for threads in (1, 2, 3, 5)]
+    exact = np.tanh(np.tanh(x.astype("d") @ weights[0]) @ weights[1]) @ weights[2]
+    np.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-5)
+    assert all(other.tobytes() == one.tobytes() for other in others)
+
+
+@pytest.mark.parametrize(
     ("rows", "left", "right", "expected"),
     [(256, 64, 64, (4, 64, 64)), (256, 13, 64, (4, 13, 64)), (64, 784, 128, (784, 128))],
 )

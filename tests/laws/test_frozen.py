@@ -17,6 +17,7 @@ OWNERS = {
     "chainrule.train.examination.door": "who examines finished runs: set once, when the package is imported",
     "chainrule.engine.context.places": "which arrays hold the values of states",
     "chainrule.train.steps._forward": "compiled networks, as long as they live",
+    "chainrule.engine.room._rooms": "a large page of memory that is not full yet",
     "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
     "chainrule.engine.native.building": "a lock: one module is built at a time",
     "chainrule.engine.native._engines": "machine code that is loaded",

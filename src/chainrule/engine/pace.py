@@ -14,6 +14,8 @@ _LOST = 8.0  # times as long as the better kind, from which one run is trial eno
 _AGAIN = 16  # runs after which the other kind is tried again, at the soonest
 _SHARE = 0.02  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
 _WEIGHT = 0.3  # of a new figure against those before
+_LIGHT = 0.05  # likewise of a short run, which is soon followed by others: now and then one of them is disturbed
+_SHORT = 1e-3  # seconds of a run up to which it is short
 
 
 class Pace:
@@ -34,23 +36,26 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[bool, float] = {}
-        self._tries = {False: 0, True: 0}
+        self._seconds = [inf, inf]  # of the team, and alone
+        self._tries = [0, 0]
         self._trial: list[float] = []  # the runs of the trial that is under way
         self._since = 0  # runs since the other kind was tried
         self._wait: float = _AGAIN  # runs until it is tried again
-        self._best = self.alone = self.is_trial = False
+        self._is_settled = self._best = self.alone = self.is_trial = False
 
-    def note(self, alone: bool, seconds: float) -> None:
-        """A run was made: how long each of its steps took."""
-        before = self._seconds.get(alone, seconds)
-        is_first = self._tries[alone] < _TRIES
-        is_trial = not is_first and alone != self._best
-        self._tries[alone] += 1
-        if is_first:  # the first runs meet cold caches and sleeping workers
-            self._seconds[alone] = min(before, seconds)
-        elif not is_trial:
-            self._seconds[alone] = before + _WEIGHT * (seconds - before)
+    def note(self, alone: bool, seconds: float, steps: int = 1) -> None:
+        """A run of some steps was made: how long each of them took."""
+        if not self._is_settled:  # the first runs meet cold caches and sleeping workers
+            self._tries[alone] += 1
+            self._seconds[alone] = min(self._seconds[alone], seconds)
+            self._decide()
+        elif alone == self._best:
+            before = self._seconds[alone]
+            weight = _LIGHT if before * steps < _SHORT else _WEIGHT
+            self._seconds[alone] = latest = before + weight * (seconds - before)
+            self._since += 1
+            if self._since >= self._wait or latest > self._seconds[not alone]:
+                self._decide()
         else:
             self._trial.append(seconds)
             best = max(1e-9, self._seconds[self._best])
@@ -58,15 +63,16 @@ class Pace:
                 return
             self._wait = max(_AGAIN, (sum(self._trial) / best - len(self._trial)) / _SHARE)
             self._seconds[alone], self._trial = min(self._trial), []
-        self._since = 0 if is_first or is_trial else self._since + 1
-        self._decide()
+            self._since = 0
+            self._decide()
 
     def _decide(self) -> None:
         """What the next run is to be; asked for before every run, so it stands ready."""
-        self._best = self._seconds.get(True, inf) < self._seconds.get(False, inf)
-        with_team, alone = self._tries[False], self._tries[True]
-        if min(with_team, alone) < _TRIES:
-            self.alone = alone < with_team
-        else:
+        with_team, alone = self._tries
+        self._is_settled = min(with_team, alone) >= _TRIES
+        self._best = self._seconds[True] < self._seconds[False]
+        if self._is_settled:
             self.is_trial = self._since >= self._wait
             self.alone = self._best != self.is_trial
+        else:
+            self.alone = alone < with_team

@@ -44,7 +44,7 @@ from chainrule.engine.graph import Shape
 from chainrule.engine.native import Native, ahead, key_of
 from chainrule.engine.pace import Pace
 from chainrule.engine.recipe import STEP, Recipe
-from chainrule.engine.state import aligned
+from chainrule.engine.room import aligned
 from chainrule.engine.target import Target
 from chainrule.engine.team import Team, team
 from chainrule.engine.trace import Traced
@@ -58,6 +58,7 @@ _TELLING = 0.005  # seconds of a slice from which it says something about the pa
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
 _PATIENT = 1 << 18  # looks for workers: a loop is long, and a busy system may take some milliseconds to wake them
 _COPIED = 2**14  # bytes of an argument or a result up to which it is copied
+_BYTE = ctypes.c_char
 _ENTRY = functools.cache(ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64))
 
 
@@ -211,16 +212,19 @@ class Run:
 
     def step(self) -> None:
         """One step at the pace that suits the machine."""
-        if self.recipe.is_alone or team().size == 1:
+        if self.recipe.is_alone or (crew := team()).size == 1:
             self.alone()
             return
-        if not self.paced:
-            self.launch(self.address)
-            return
-        alone = self.pace.alone
+        if crew is not self.team:
+            self.join(crew)
+        alone = self.pace.alone and self.paced
         began = time.perf_counter()
-        self.launch(self.address, alone=alone)
-        self.pace.note(alone, time.perf_counter() - began)
+        if alone:
+            self.alone()
+        else:
+            crew.run(self.address, self.job_at)
+        if self.paced:
+            self.pace.note(alone, time.perf_counter() - began)
 
     def _make_room(self, threads: int) -> None:
         needed = threads * self.recipe.scratch
@@ -269,7 +273,7 @@ class Run:
                 made = int(words[DONE])
                 seconds = passed / max(1, made)
                 if passed >= _TELLING:
-                    self.pace.note(alone, seconds)
+                    self.pace.note(alone, seconds, made)
                 done += made
                 last = max(1, min(round(SLICE / max(seconds, 1e-9)), _GROWTH * last))
             self.steps = last
@@ -451,6 +455,8 @@ def contiguous(array: Array) -> Array:
 
 
 def address_of(array: Array | None) -> int:
-    """Where an array begins."""
+    """Where an array without gaps begins; of what can be written to, its buffer tells that much sooner."""
     assert array is not None
+    if array.flags.writeable and array.nbytes:
+        return ctypes.addressof(_BYTE.from_buffer(array.data))
     return int(array.__array_interface__["data"][0])

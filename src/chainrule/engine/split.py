@@ -4,6 +4,10 @@ A program that trains reads a weight forward and changes it in the same step. Ea
 the product x @ weight were shared out by columns, every step would carry half of the weight from one core to another,
 and more, because a core fetches ahead what lies beside. So the depth is cut into a few parts, whatever the number of
 threads, and each thread forms the sums over the rows that it owns.
+
+A product of a single row takes as long as its weight takes to read, so that is cut as well, also where it does not
+change: rows without gaps fill all places of a core's cache evenly, while half of the columns would crowd in half of
+them, and push out each other and what the caller needs.
 """
 
 from __future__ import annotations
@@ -19,20 +23,22 @@ from chainrule.engine.graph import Graph, Node, infer
 from chainrule.engine.op import Op
 
 _LEAST = 64  # rows of a weight in a part
+_READ = 2**19  # bytes of a weight from which threads share the reading of it
 _SHORT = 512  # bytes of a row, whose sums stay in registers all at once
 _ROWS = 1024  # that are added up one after the other: of more, sums of a few have fewer roundings
 _NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
 
 
 def split(graph: Graph, changed: Collection[Node], most: int = 4) -> Graph:
-    """The graph with deep products by what is `changed`, which are inputs, cut into so many parts at most."""
+    """The graph with deep products by what is `changed`, which are inputs, cut into so many parts at most, and with
+    single rows by any large input."""
     replaced: dict[Node, Node] = {}
     multiplied = {_seen_through(source) for node in graph.nodes if node.op is Op.MATMUL for source in node.inputs}
     for node in graph.nodes:
         inputs = tuple([replaced[source] for source in node.inputs])
         fresh = node if inputs == node.inputs else replace(node, inputs=inputs)
         if node.op is Op.MATMUL and node.dtype.kind == "f":
-            if node.inputs[1] in changed and (parts := _parts(node, most)) > 1:
+            if (node.inputs[1] in changed or _is_read_once(node)) and (parts := _parts(node, most)) > 1:
                 fresh = _in_parts(fresh, parts)
             elif _is_of_rows(node) and (parts := _parts_of_rows(node, most)) > 1:
                 fresh = _rows_in_parts(fresh, parts)
@@ -51,6 +57,13 @@ def _parts(product: Node, most: int) -> int:
     if len(weight.shape) != 2 or left.op in VIEWS or not _NEAR <= size <= _FAR:
         return 1
     return _largest(depth, most, lambda n: n * max(rows, _LEAST) <= depth)
+
+
+def _is_read_once(product: Node) -> bool:
+    """Whether it is one row by a weight that is large enough for threads to share it."""
+    weight = product.inputs[1]
+    is_row = product.size == product.shape[-1]
+    return is_row and weight.op is Op.INPUT and weight.size * weight.dtype.itemsize >= _READ
 
 
 def _is_of_rows(product: Node) -> bool:

@@ -7,8 +7,6 @@ afterwards gets this very array, which from then on nobody writes to: the progra
 from __future__ import annotations
 
 import copy
-import mmap
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +16,9 @@ from chainrule.engine import context
 from chainrule.engine.context import trace_under_way
 from chainrule.engine.dtypes import DType, is_floating
 from chainrule.engine.graph import Node
+from chainrule.engine.room import aligned, near_others
 from chainrule.engine.tensor import Array, Tensor, asarray, leaf
 from chainrule.errors import DTypeError, ShapeError
-
-_LINE = 64  # bytes of a cache line
-_PAGE = 2**21  # bytes of a large page
 
 
 class State(Tensor):
@@ -44,7 +40,7 @@ class State(Tensor):
     def __init__(self, value: Any, name: str = "") -> None:
         self.name = name
         self._lent: Array | None = None
-        super().__init__(self._leaf(asarray(value).value))
+        super().__init__(self._leaf(_held(value, None).value))
 
     def _leaf(self, value: Array) -> Node:
         return leaf(value, tracked=self._is_tracked(value.dtype), owner=self)
@@ -96,7 +92,7 @@ class State(Tensor):
         ShapeError, DTypeError
             If shape or data type differ.
         """
-        new = asarray(value) if isinstance(value, Tensor) else asarray(value, dtype=self.dtype)
+        new = _held(value, self.dtype)
         label = f'{type(self).__name__} "{self.name}"' if self.name else type(self).__name__
         if new.shape != self.shape:
             raise ShapeError(f"{label} has the shape {self.shape} and cannot take a value of {new.shape}.")
@@ -114,28 +110,12 @@ class State(Tensor):
         return super().__repr__().replace("Tensor(", f"{type(self).__name__}({label}", 1)
 
 
-def aligned(value: Array) -> Array:
-    """A writeable copy without gaps that begins at a cache line; where it is large at a large page, and in such."""
-    begin = _PAGE if value.nbytes >= _PAGE and hasattr(mmap, "MADV_HUGEPAGE") else _LINE
-    room = _pages(value.nbytes) if begin == _PAGE else np.empty(value.nbytes + begin, np.uint8)
-    start = -room.ctypes.data % begin
-    made = room[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
-    made[...] = value
-    return made
-
-
-def _pages(size: int) -> Array:
-    """Memory for so many bytes from the first large page on. A core keeps the places of few pages at hand; to look up
-    the others takes long, above all in a virtual machine."""
-    try:
-        room = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise MemoryError(f"{size} bytes are not to be had: {error}.") from error
-    found: Array = np.frombuffer(room, np.uint8)
-    with suppress(OSError):  # where the system has none, small pages do
-        # What is left at the end stays in small pages: a large one would take all of its bytes.
-        room.madvise(mmap.MADV_HUGEPAGE, -found.ctypes.data % _PAGE, size // _PAGE * _PAGE)
-    return found
+def _held(value: Any, dtype: DType | None) -> Tensor:
+    """What a state is to hold: a tensor is shared as it is, a copy of an array lies near those of other states."""
+    if isinstance(value, Tensor):
+        return asarray(value)
+    tensor = asarray(value, dtype=dtype)
+    return asarray(near_others(tensor.value), copy=False) if isinstance(value, np.ndarray) else tensor
 
 
 class Parameter(State):

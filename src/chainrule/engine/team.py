@@ -239,6 +239,7 @@ class Team:
         skipped = -(self._room.ctypes.data // 8) % _LINE  # the first word of a cache line
         self._words = self._room[skipped:]
         self._words[_DOOR] = _CLOSED
+        self._seen = self._words.data  # which tells a word quicker than the array
         # Of C: an interrupt within a semaphore of Python's would leave it locked.
         self._bells: list[SimpleQueue[None]] = [SimpleQueue() for _ in range(size - 1)]
 
@@ -259,7 +260,7 @@ class Team:
                 return 1
             lead, memory = self._ready()
             for number, bell in enumerate(self._bells):
-                if not self._words[_AWAKE + number * _LINE]:
+                if not self._seen[_AWAKE + number * _LINE]:
                     bell.put(None)
             return int(lead(memory, function, job, self.size - 1, patience))
         finally:  # no call in here: nothing can interrupt it

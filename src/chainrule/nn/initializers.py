@@ -18,6 +18,7 @@ from chainrule.engine import random
 from chainrule.engine.dtypes import float32, float64
 from chainrule.engine.functions import full
 from chainrule.engine.random import Generator
+from chainrule.engine.room import near_others
 from chainrule.engine.tensor import Tensor, asarray
 from chainrule.errors import ArgumentError
 from chainrule.nn.arguments import number
@@ -205,9 +206,8 @@ def initial(init: str | Initializer, shape: Shape, what: str, generator: Generat
 
 def _whole(value: Tensor) -> Tensor:
     """`value` with every element in a place of its own, which `full` and `broadcast_to` spare."""
-    array = np.ascontiguousarray(value.value).reshape(value.shape)  # which makes a row of a single number
-    array.flags.writeable = False
-    return asarray(array)
+    array = near_others(np.ascontiguousarray(value.value).reshape(value.shape))  # which makes a row of a single number
+    return asarray(array, copy=False)
 
 
 def own_generator() -> Generator:
