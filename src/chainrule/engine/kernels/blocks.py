@@ -69,8 +69,7 @@ def _write_bands(large: _Large) -> None:
     claim = -(-writer.plan.tiles_in_claim(writer.product, strip) // strip.count)
     claim = min(-(-claim // blocks.band) * blocks.band, blocks.tiles)
     with ExitStack() as stack:
-        sizes = [math.prod(writer.product.batch), strip.heights.tiles]
-        share = stack.enter_context(parts(code, sizes, site, claim, blocks.band))
+        share = stack.enter_context(parts(code, [math.prod(writer.product.batch), strip.heights.tiles], site, claim))
         batch = stack.enter_context(share.level(0))
         low, high = share.bounds
         block = _Block(batch, "0", str(strip.count), low, high, "0", str(writer.product.depth), str(blocks.depth))

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from chainrule.engine.code import Code
 from chainrule.engine.graph import Shape
 
-_LATE = 4  # how many times as much a thread claims at first as towards the end
-
 
 class Share:
     """A part of all points of a nest of loops, counted with the last loop fastest: by default this thread's.
@@ -62,39 +60,32 @@ class Share:
 
 
 @contextmanager
-def parts(code: Code, sizes: Sequence[int], site: int | None, grain: int, step: int = 1) -> Iterator[Share]:
+def parts(code: Code, sizes: Sequence[int], site: int | None, grain: int) -> Iterator[Share]:
     """Parts of all points of a nest of loops, one after the other, until every point has been some thread's.
 
-    A thread claims `grain` points of its own part at a time, fewer of its second half (a multiple of `step`), and when
-    there are no more, of the other threads' parts: so nobody waits for a thread whose core is slow or busy. Which
-    thread does a point never changes its bits. Word number `site` at `%claims` counts the claims of the first thread's
-    part; that of the next thread is `%apart` bytes further. Where `site` is None, each thread does its own part, all at
-    once.
+    A thread claims `grain` points of its own part at a time, and when there are no more, of the other threads' parts:
+    so nobody waits for a thread whose core is slow or busy. Which thread does a point never changes its bits. Word
+    number `site` at `%claims` counts what has been claimed of the first thread's part; that of the next thread is
+    `%apart` bytes further. Where `site` is None, each thread does its own part, all at once.
     """
     if site is None or code.alone:
         share = Share(code, sizes)
         with share.any():
             yield share
         return
-    own, late = code.element("i64", "%claims", str(site)), -(-grain // (_LATE * step)) * step
+    own = code.element("i64", "%claims", str(site))
     with code.loop("0", "%threads") as turn:
         after = code.let(f"add i64 %thread, {turn}")
         is_past = code.let(f"icmp sge i64 {after}, %threads")
         thread = code.let(f"select i1 {is_past}, i64 {code.let(f'sub i64 {after}, %threads')}, i64 {after}")
         low, high = _bounds(code, math.prod(sizes), thread)
         word = code.element("i8", own, code.let(f"mul i64 {thread}, %apart"))
-        first = code.let(f"udiv i64 {code.let(f'sub i64 {high}, {low}')}, {2 * grain}")
-        half = plus(code, low, times(code, first, grain))
 
         def claim() -> str:
-            number = code.let(f"atomicrmw add ptr {word}, i64 1 monotonic")
-            early = plus(code, low, times(code, number, grain))
-            later = plus(code, half, times(code, code.let(f"sub i64 {number}, {first}"), late))
-            return code.let(f"select i1 {code.let(f'icmp slt i64 {number}, {first}')}, i64 {early}, i64 {later}")
+            return code.let(f"add i64 {low}, {code.let(f'atomicrmw add ptr {word}, i64 {grain} monotonic')}")
 
         with code.drawing(claim, high) as begin:
-            count = code.let(f"select i1 {code.let(f'icmp slt i64 {begin}, {half}')}, i64 {grain}, i64 {late}")
-            yield Share(code, sizes, (begin, smaller(code, plus(code, begin, count), high)))
+            yield Share(code, sizes, (begin, smaller(code, plus(code, begin, grain), high)))
 
 
 @contextmanager

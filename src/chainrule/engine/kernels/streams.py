@@ -86,7 +86,7 @@ class UnitWriter:
         least = -(-batches * pieces // (_SHARES if unit.is_whole else 2))  # who claims, splits all that is resident
         claim = unit.group if unit.waits else max(int(CLAIM / cycles), least, _LEAST)
         with ExitStack() as stack:
-            share = stack.enter_context(parts(code, [batches, pieces], 0 if self.task.claimed else None, claim, claim))
+            share = stack.enter_context(parts(code, [batches, pieces], 0 if self.task.claimed else None, claim))
             batch = stack.enter_context(share.level(0))
             low, high = share.bounds
             first = stack.enter_context(code.loop(low, high, unit.group))
