@@ -23,6 +23,7 @@ from chainrule.engine.target import Target
 from chainrule.engine.work import cycles, done_alone
 
 Span = tuple[int, int, int]  # a slot of the table, the first byte, and past the last byte
+_CLAIMED = 100_000  # cycles of a product from which claims cost less than to wait for a thread that is late
 _PLACES = 256  # into which the arena is cut, to find who has touched the same bytes
 
 
@@ -40,6 +41,8 @@ class Turn:
         Whether the first thread does it alone.
     waits
         Whether all threads meet before it.
+    claimed
+        Whether threads claim their parts of it, piece by piece, so that nobody waits for a core that is busy.
     inside
         Places in the arena, and their bytes, of what nobody needs but the band: a block of each is enough.
     """
@@ -48,12 +51,8 @@ class Turn:
     blocks: int
     alone: bool
     waits: bool
+    claimed: bool = False
     inside: tuple[tuple[Home, int], ...] = ()
-
-    @property
-    def claimed(self) -> bool:
-        """Whether threads claim their parts of it, piece by piece."""
-        return isinstance(self.kernels[0], Contraction) and not self.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +113,24 @@ def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule
     for number, others in enumerate(earlier):
         least = [phases[other] + (not (alone[other] and alone[number])) for other in others]
         phases.append(max(least, default=0))
+    large = [_claimed_work(kernels[band.members[0]], target) if not alone[n] else 0.0 for n, band in enumerate(found)]
     claimed = [0.0] * (max(phases, default=0) + 1)
-    for phase, lonely, band in zip(phases, alone, found, strict=True):
-        first = kernels[band.members[0]]
-        claimed[phase] += cycles(first, target) if isinstance(first, Contraction) and not lonely else 0.0
+    for phase, work in zip(phases, large, strict=True):
+        claimed[phase] += work
     _move_beside(claimed, phases, alone, earlier)
     order = sorted(range(len(found)), key=lambda number: (phases[number], not alone[number], number))
     met = [0, *(phases[number] for number in order)]
     turns = []
     for n, last in zip(order, met, strict=False):
         members = tuple([kernels[member] for member in found[n].members])
-        turns.append(Turn(members, found[n].blocks, alone[n], phases[n] > last, found[n].inside))
+        turns.append(Turn(members, found[n].blocks, alone[n], phases[n] > last, large[n] > 0, found[n].inside))
     return Schedule(tuple(turns), tuple(kernels))
+
+
+def _claimed_work(kernel: Kernel, target: Target) -> float:
+    """The cycles of a kernel whose parts are claimed; 0 for others."""
+    work = cycles(kernel, target) if isinstance(kernel, Contraction) else 0.0
+    return work if work >= _CLAIMED else 0.0
 
 
 def _move_beside(
