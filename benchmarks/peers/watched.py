@@ -44,13 +44,14 @@ class Fit:
         if blind:
             for owner, name in ((native._Kept, "before"), (native.NativeSteps, "_require_finite")):
                 getattr(owner, name)  # it is an error if there is no such part any more
-                setattr(owner, name, lambda *_arguments, **_options: None)
+                setattr(owner, name, lambda *_arguments, **_options: True)  # all is well
         self.net, self.optimizer = network(workload), adam(workload)
         self.first = {name: array.copy() for name, array in self.net.arrays().items()}
         self.stops = _Stops()
         watchers = [] if every is None else [cr.look.Watch(every)]
-        threading.Thread(target=self._learn, args=([*watchers, self.stops],), daemon=True).start()
-        self.stops.made.acquire()
+        self.learner = threading.Thread(target=self._learn, args=([*watchers, self.stops],), daemon=True)
+        self.learner.start()
+        self._wait()
 
     def _learn(self, callbacks: list[cr.Callback]) -> None:
         cr.fit(
@@ -68,5 +69,10 @@ class Fit:
         epochs = -(-count // self.workload.pool)
         for _ in range(epochs):
             self.stops.wanted.release()
-            self.stops.made.acquire()
+            self._wait()
         return epochs * self.workload.pool
+
+    def _wait(self) -> None:
+        while not self.stops.made.acquire(timeout=10):
+            if not self.learner.is_alive():
+                raise RuntimeError("the run that is measured has ended: see what it printed above")
