@@ -15,7 +15,7 @@ from typing import Any, Self
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "chainrule-benchmarks"
-# NumPy's OpenBLAS chooses its kernels as it would for anyone; Python compiles modules once, as where they are installed.
+# NumPy's OpenBLAS chooses its kernels as it would for anyone; Python compiles modules once, as if they were installed.
 _UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "CHAINRULE_TARGET")
 _UNSET += ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
