@@ -12,6 +12,7 @@ _TRIES = 4  # runs of each kind, in turns, before the first decision: the quicke
 _TRIAL = 3  # runs of a later trial, of which the quickest counts: in the first a worker wakes up, and its cache is cold
 _LOST = 8.0  # times as long as the better kind, from which one run is trial enough
 _AGAIN = 16  # runs after which the other kind is tried again, at the soonest
+_PAUSE = 0.004  # seconds of runs between trials: after one, what the threads had near must come back to their cores
 _SHARE = 0.02  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
 _WEIGHT = 0.3  # of a new figure against those before
 _LIGHT = 0.05  # likewise of a short run, which is soon followed by others: now and then one of them is disturbed
@@ -61,7 +62,8 @@ class Pace:
             best = max(1e-9, self._seconds[self._best])
             if len(self._trial) < _TRIAL and seconds < _LOST * best:
                 return
-            self._wait = max(_AGAIN, (sum(self._trial) / best - len(self._trial)) / _SHARE)
+            lost = sum(self._trial) / best - len(self._trial)
+            self._wait = max(_AGAIN, lost / _SHARE, _PAUSE / (best * steps))
             self._seconds[alone], self._trial = min(self._trial), []
             self._since = 0
             self._decide()
