@@ -82,18 +82,19 @@ class Schedule:
 
     def verify(self, plan: Plan) -> None:
         """Assert that kernels which touch the same bytes are in their order, and apart unless one thread does both."""
-        phase, place = 0, dict[int, tuple[int, int, bool]]()
-        for number, turn in enumerate(self.turns):
+        phase, place = 0, dict[int, tuple[int, int, Turn]]()
+        for turn in self.turns:
             phase += turn.waits
-            place |= {id(kernel): (phase, number, turn.alone) for kernel in turn.kernels}
+            for kernel in turn.kernels:
+                place[id(kernel)] = phase, len(place), turn
         assert len(place) == len(self.kernels), "each kernel has one turn"
         touched = [_touches(kernel, plan) for kernel in self.kernels]
         for later, (reads, writes) in enumerate(touched):
             for earlier, (read, written) in enumerate(touched[:later]):
                 if _meet(reads | writes, written) or _meet(writes, read):
-                    (first, one, alone), (second, other, too) = (place[id(self.kernels[n])] for n in (earlier, later))
-                    assert one <= other, "what is needed comes first"
-                    assert first < second or one == other or (alone and too), "threads meet between them"
+                    (first, one, turn), (second, other, last) = (place[id(self.kernels[n])] for n in (earlier, later))
+                    assert one < other, "what is needed comes first"
+                    assert first < second or turn is last or (turn.alone and last.alone), "threads meet between them"
 
 
 def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule:
