@@ -35,17 +35,17 @@ _SECTION = _rows(
     name="u4", type="u4", flags="u8", address="u8", offset="u8", size="u8", link="u4", info="u4", alignment="u8",
     each="u8",
 )  # fmt: skip
-_SYMBOL = _rows(name="u4", info="u1", other="u1", section="u2", value="u8", size="u8")
+_NAME = _rows(name="u4", info="u1", other="u1", section="u2", value="u8", size="u8")
 _RELOCATION = _rows(offset="u8", kind="u4", symbol="u4", addend="i8")
 
 _CODE_OR_NUMBERS, _SYMBOLS, _RELOCATIONS, _OTHER_RELOCATIONS, _UNWINDING = 1, 2, 4, 9, 0x70000001  # types of sections
 _WRITABLE, _IN_MEMORY = 1, 2  # flags of sections
 _GLOBAL = 1  # a symbol that other files may use
 _FIRST_RESERVED = 0xFF00  # what a symbol has from there on in place of the number of its section
-_WORD = 8  # bytes of an address, and of what a relocation writes
-# Kinds of relocations, all the distance of a place from the table of addresses: of a symbol, of the word of the table
-# that holds its address, and, less than zero, of the code that asks.
-_SYMBOL_FROM_TABLE, _WORD_FROM_TABLE, _TABLE_FROM_HERE = 25, 27, 29
+_FIELD = 4  # bytes that a relocation writes: the distance of a symbol
+_SYMBOL, _FUNCTION = 2, 4  # the kinds of relocations that are known: what is only called may be reached by a jump
+_JUMP = bytes.fromhex("ff 25 02 00 00 00 66 90")  # to the address that stands in the next eight bytes
+_JUMP_SIZE = 16
 
 
 class UnexpectedError(Exception):
@@ -103,9 +103,9 @@ class _Layout:
     Attributes
     ----------
     size
-        Bytes of the image: the sections of all files, then a table of the addresses of what is outside.
+        Bytes of the image: the sections of all files, then jumps to what is outside.
     outside
-        The names of what the code calls in other libraries, in the order of that table.
+        The names of what the code calls in other libraries, in the order of the jumps.
     functions
         How many bytes into the image each name stands that is not one file's alone.
     """
@@ -123,18 +123,19 @@ class _Layout:
             end = file.end
         wanted = dict.fromkeys(name for file in self.files for name in file.wanted)
         self.outside = [name for name in wanted if name not in self.functions]
-        self.table = -(-end // _WORD) * _WORD
-        self.size = self.table + _WORD * len(self.outside)
-        words = {name: self.table + _WORD * number for number, name in enumerate(self.outside)}
-        self.changes = [change for file in self.files for change in file.changes(self.table, self.functions, words)]
+        self.jumps = -(-end // _JUMP_SIZE) * _JUMP_SIZE
+        self.size = self.jumps + _JUMP_SIZE * len(self.outside)
+        jumps = {name: self.jumps + _JUMP_SIZE * number for number, name in enumerate(self.outside)}
+        self.changes = [change for file in self.files for change in file.changes(self.functions, jumps)]
 
     def write(self, room: Array, outside: list[int]) -> None:
         """Write the image; it is the same wherever it stands, but for the addresses of what is outside."""
         for file in self.files:
             file.write(room)
         for here, values in self.changes:
-            room[here[:, None] + np.arange(_WORD)] = values.astype("<i8").view(np.uint8).reshape(-1, _WORD)
-        room[self.table : self.size] = np.array(outside, "<u8").view(np.uint8)
+            room[here[:, None] + np.arange(_FIELD)] = values.astype("<i4").view(np.uint8).reshape(-1, _FIELD)
+        jumps = b"".join(_JUMP + address.to_bytes(8, "little") for address in outside)
+        room[self.jumps : self.size] = np.frombuffer(jumps, np.uint8)
 
 
 class _ObjectFile:
@@ -184,7 +185,7 @@ class _ObjectFile:
     def _symbols(self) -> tuple[list[str], list[int | None]]:
         """Of each symbol its name, and where it stands in the image: None where it is outside, or nowhere."""
         (listed,) = [section for section in self.sections if section["type"] == _SYMBOLS]
-        symbols = self._table(_SYMBOL, int(listed["offset"]), int(listed["size"]) // _SYMBOL.itemsize)
+        symbols = self._table(_NAME, int(listed["offset"]), int(listed["size"]) // _NAME.itemsize)
         start = int(self.sections[int(listed["link"])]["offset"])
         names: list[str] = []
         where: list[int | None] = []
@@ -195,17 +196,18 @@ class _ObjectFile:
             is_named = inside is not None or section == 0  # what is 0 is outside
             if section >= _FIRST_RESERVED and symbol["info"] & 15 != 4:  # but for the name of the source file
                 raise UnexpectedError(f"{name} is of another kind")
-            names.append(name if is_named and name != "_GLOBAL_OFFSET_TABLE_" else "")
+            names.append(name if is_named else "")
             where.append(None if inside is None else inside + int(symbol["value"]))
             if inside is not None and name and symbol["info"] >> 4 == _GLOBAL:
                 self.functions[name] = inside + int(symbol["value"])
         return names, where
 
-    def changes(self, table: int, functions: dict[str, int], words: dict[str, int]) -> Iterator[tuple[Array, Array]]:
-        """Where in the image which words are to be written: `functions` stand in it, and `words` in its table."""
+    def changes(self, functions: dict[str, int], jumps: dict[str, int]) -> Iterator[tuple[Array, Array]]:
+        """Where in the image which distances are to be written: to `functions` of any file, and to `jumps`."""
         where = [functions.get(name) if place is None else place
                  for name, place in zip(self.names, self.where, strict=True)]  # fmt: skip
-        found = {_SYMBOL_FROM_TABLE: where, _WORD_FROM_TABLE: [words.get(name) for name in self.names]}
+        called = [jumps.get(name) if place is None else place for name, place in zip(self.names, where, strict=True)]
+        found = {_SYMBOL: where, _FUNCTION: called}
         for section in self.sections:
             base = self.places.get(int(section["info"]))
             if section["type"] not in (_RELOCATIONS, _OTHER_RELOCATIONS) or base is None:
@@ -213,16 +215,15 @@ class _ObjectFile:
             if section["type"] != _RELOCATIONS:
                 raise UnexpectedError("relocations of another form")
             rows = self._table(_RELOCATION, int(section["offset"]), int(section["size"]) // _RELOCATION.itemsize)
-            within = int(self.sections[int(section["info"])]["size"]) - _WORD
+            within = int(self.sections[int(section["info"])]["size"]) - _FIELD
             if (rows["offset"] > max(0, within)).any() or within < 0:
                 raise UnexpectedError("a relocation beyond its section")
             here = base + rows["offset"].astype(np.int64)
-            goals = [found[kind][symbol] if kind in found else table if kind == _TABLE_FROM_HERE else None
+            goals = [found[kind][symbol] if kind in found else None
                      for kind, symbol in zip(rows["kind"].tolist(), rows["symbol"].tolist(), strict=True)]  # fmt: skip
             if None in goals:
                 raise UnexpectedError("a relocation of another kind")
-            origin = np.where(rows["kind"] == _TABLE_FROM_HERE, here, table)
-            yield here, np.array(goals, np.int64) + rows["addend"] - origin
+            yield here, np.array(goals, np.int64) + rows["addend"] - here
 
     def write(self, room: Array) -> None:
         """Write the sections as they are in the file."""

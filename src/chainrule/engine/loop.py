@@ -139,7 +139,7 @@ def _gather(
     """This thread's share of one batch: of long rows the same columns in every step, which it then has near."""
     length = int(np.prod(shape[1:], dtype=np.int64))
     in_parts = source == dtype and length * dtype.itemsize >= _LONG
-    begin, end = share(code, length) if in_parts else ("0", str(length))
+    begin, end = _columns(code, length, _LINE // dtype.itemsize) if in_parts else ("0", str(length))
     start, stop = ("0", str(shape[0])) if in_parts else share(code, shape[0])
 
     def source_of(row: str) -> str:
@@ -161,6 +161,12 @@ def _gather(
             code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {near}, ptr {far}, i64 {size}, i1 false)")
         else:
             _convert(code, length, dtype, source, far, near, target)
+
+
+def _columns(code: Code, length: int, line: int) -> tuple[str, str]:
+    """This thread's columns: whole lines of the caches, as two that write to one line take it from each other."""
+    first, last = share(code, -(-length // line))
+    return times(code, first, line), smaller(code, times(code, last, line), str(length))
 
 
 def _convert(code: Code, length: int, dtype: DType, source: np.dtype[Any], far: str, near: str, target: Target) -> None:

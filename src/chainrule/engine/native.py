@@ -333,7 +333,7 @@ def _machine(target: Target) -> Any:
         features=target.features,
         opt=3,
         reloc="pic",
-        codemodel="jitdefault" if _is_host(target) else "default",
+        codemodel=("small" if is_possible() else "jitdefault") if _is_host(target) else "default",
     )
 
 

@@ -11,7 +11,7 @@ range count as zero here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -30,8 +30,7 @@ from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
 
 _SHARES = 8  # an eighth of all pieces is claimed at least, as the first piece of each is not split beside another
 _LEAST = 4  # pieces that are claimed together, for the same reason
-_COLUMNS = 2  # pieces of columns of a row that are completed in one job, where the left operand is streamed
-_ROWS = 2  # rows of a piece of columns, where the right one is
+_ROWS = 2  # rows of a block that are completed in one job
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,40 @@ class _Part:
     done: str
     count: str
     is_last: str | None  # whether the sums are complete then; None: they are
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block of sums, in variables of the function: its batch and pieces, how many rows of sums there are in memory,
+    and where its second tile of columns begins."""
+
+    numbers: dict[str, str]
+    address: str
+
+    @classmethod
+    def of(cls, code: Code) -> _Block:
+        """No block yet."""
+        names = ("batch", "row", "column", "rows", "second")
+        return cls({name: code.variable("i64", "0") for name in names}, code.variable("ptr", "null"))
+
+    def get(self, code: Code, name: str) -> str:
+        return code.get("i64", self.numbers[name])
+
+    def at(self, code: Code) -> str:
+        """Where its sums are."""
+        return code.get("ptr", self.address)
+
+    def set(self, code: Code, values: Sequence[str], address: str) -> None:
+        for slot, value in zip(self.numbers.values(), values, strict=True):
+            code.set("i64", slot, value)
+        code.set("ptr", self.address, address)
+
+    def copy(self, code: Code, other: _Block) -> None:
+        self.set(code, [other.get(code, name) for name in self.numbers], other.at(code))
+
+    def forget(self, code: Code) -> None:
+        """It is no longer there."""
+        code.set("i64", self.numbers["rows"], "0")
 
 
 class UnitWriter:
@@ -70,10 +103,8 @@ class UnitWriter:
         self.coming: tuple[_Part, str] | None = None  # what the jobs of `splitting` split
         self.copies = task.result is not None and not self.direct
         self.completing = Jobs(code, self._complete) if task.finish or self.copies else None
-        # Where the sums are that are completed, and where the block is that was stored last.
-        self.ended = {name: code.variable("i64", "0") for name in ("batch", "piece", "first", "begin", "end", "side")}
-        self.stored = {name: code.variable("i64", "0") for name in ("batch", "row", "column", "rows", "second")}
-        self.stored_at = code.variable("ptr", "null")
+        self.stored, self.ended = _Block.of(code), _Block.of(code)  # the last block, and the one that is completed
+        self.turn = code.variable("i64", "0")  # which of two places are those of a block's sums
 
     # --- Loops ---
 
@@ -111,7 +142,7 @@ class UnitWriter:
                     for tiles in self._forms(row, column):
                         self._block(part, (row, column), tiles)
                 self.splitting.all()
-                self._end(part, piece)
+        self._pass_on()
         if self.completing:
             self.completing.all()
         registers.release(code)
@@ -181,62 +212,25 @@ class UnitWriter:
         """Where the thirds of a streamed piece are."""
         return self.code.element("i8", self.streamed, times(self.code, side, self.unit.piece_bytes))
 
-    def _end(self, part: _Part, piece: str) -> None:
-        """The sums of a piece with all resident ones are there: they are completed beside the next one, or at once
-        where sums wait for the rest of the depth."""
-        code, unit = self.code, self.unit
-        self._check()
-        if not self.completing:
-            return
-        self.completing.all()
-        here = (part.batch, piece, part.first, part.begin, part.end, code.get("i64", self.side))
-        for slot, value in zip(self.ended.values(), here, strict=True):
-            code.set("i64", slot, value)
-        first = piece if unit.by_rows else part.begin
-        end = times(code, plus(code, piece, 1) if unit.by_rows else part.end, PIECE)
-        rows = minus(code, smaller(code, end, str(self.product.rows)), times(code, first, PIECE))
-        if unit.by_rows:
-            jobs = times(code, rows, self._jobs_in_row)
-        else:
-            jobs = code.let(f"udiv i64 {plus(code, rows, _ROWS - 1)}, {_ROWS}")
-        if part.is_last:
-            jobs = code.let(f"select i1 {part.is_last}, i64 {jobs}, i64 0")
-        self.completing.begin(jobs)
-        if part.is_last:
-            self.completing.all()
-
-    @property
-    def _jobs_in_row(self) -> int:
-        return -(-self.unit.chunk // _COLUMNS)
-
     def _complete(self, job: str) -> None:
-        """A job for the sums of the piece before: a row of a few pieces of columns, or a few rows of one."""
-        code, unit = self.code, self.unit
-        ended = {name: code.get("i64", slot) for name, slot in self.ended.items()}
-        if unit.by_rows:
-            row = plus(code, times(code, ended["piece"], PIECE), code.let(f"udiv i64 {job}, {self._jobs_in_row}"))
-            begin = times(code, code.let(f"urem i64 {job}, {self._jobs_in_row}"), _COLUMNS)
-            begin = plus(code, ended["begin"], begin)
-            end, rows = smaller(code, plus(code, begin, _COLUMNS), ended["end"]), "1"
-        else:
-            row = plus(code, times(code, ended["begin"], PIECE), times(code, job, _ROWS))
-            begin, end = ended["piece"], plus(code, ended["piece"], 1)
-            rows = smaller(code, minus(code, str(self.product.rows), row), str(_ROWS))
-        with code.when(code.let(f"icmp slt i64 {begin}, {end}")):  # of the last chunk there may be fewer columns
-            place = self._sums(ended, row, times(code, begin, PIECE))
-            if self.copies:
-                self._copy(ended["batch"], (row, rows), (begin, end), place)
-            if self.task.finish:
-                self._finish(ended["batch"], (row, rows), (begin, end), place)
+        """A job for the block before: a few of its rows."""
+        code, product = self.code, self.product
+        batch, piece, column = (self.ended.get(code, name) for name in ("batch", "row", "column"))
+        first = times(code, job, _ROWS)
+        row = plus(code, times(code, piece, PIECE), first)
+        rows = smaller(code, minus(code, str(product.rows), row), str(_ROWS))
+        sums = code.element("float", self.ended.at(code), times(code, first, self.across))
+        if self.copies:
+            self._copy(batch, (row, rows), column, sums)
+        if self.task.finish:
+            self._finish(batch, (row, rows), column, sums)
 
     # --- Blocks ---
 
     def _block(self, part: _Part, pieces: tuple[str, str], tiles: Tiles) -> None:
         """The sums of a block over a part of the depth, checked if it is the last."""
         code, unit = self.code, self.unit
-        where = {"batch": part.batch, "first": part.first, "begin": part.begin, "side": code.get("i64", self.side)}
-        where["piece"] = pieces[0] if unit.by_rows else pieces[1]
-        here = self._sums(where, *(times(code, piece, PIECE) for piece in pieces))
+        here = self._sums(part, pieces)
         starts = [self._thirds(part, unit.left, pieces[0]), self._thirds(part, unit.right, pieces[1])]
         if unit.waits:
             is_first = code.let(f"icmp eq i64 {part.done}, 0")
@@ -254,13 +248,10 @@ class UnitWriter:
                 beside.append((0, lambda: self._fetch(fetched, step)))
             here_left, here_right = (code.element("i8", start, moves) for start in starts)
             registers.multiply(code, tiles, (here_left, here_right), unit.steps * THIRDS * TILE, beside)
-        self._check()
+        self._pass_on()
         registers.store(code, tiles, here, self.across)
         with self._if_last(part):
-            found = (part.batch, *pieces, str(tiles[0] * SIDE), str((tiles[1] - 1) * SIDE))
-            for slot, value in zip(self.stored.values(), found, strict=True):
-                code.set("i64", slot, value)
-            code.set("ptr", self.stored_at, here)
+            self.stored.set(code, (part.batch, *pieces, str(tiles[0] * SIDE), str((tiles[1] - 1) * SIDE)), here)
 
     @contextmanager
     def _if_last(self, part: _Part) -> Iterator[None]:
@@ -271,30 +262,34 @@ class UnitWriter:
         with self.code.when(part.is_last):
             yield
 
-    def _check(self) -> None:
-        """The sums of the block before are formed anew if they are not all finite."""
-        code = self.code
-        where = {name: code.get("i64", slot) for name, slot in self.stored.items()}
-        sums = code.get("ptr", self.stored_at)
-        numbers = ", ".join(f"i64 {number}" for number in (self.across, where["rows"], where["second"]))
+    def _pass_on(self) -> None:
+        """The block before is formed anew if its sums are not all finite; and completed from now on."""
+        code, stored = self.code, self.stored
+        sums, rows = stored.at(code), stored.get(code, "rows")
+        numbers = ", ".join(f"i64 {number}" for number in (self.across, rows, stored.get(code, "second")))
         shared(spoilt).call(code, f"ptr {sums}, {numbers}, ptr {self.settings}")
         with code.when(code.let(f"icmp ne i16 {code.let(f'load i16, ptr {self.settings}')}, 0")):
-            self._anew(where, sums)
-        code.set("i64", self.stored["rows"], "0")
+            self._anew(sums)
+        if self.completing:
+            self.completing.all()
+            self.ended.copy(code, stored)
+            left = minus(code, str(self.product.rows), times(code, stored.get(code, "row"), PIECE))
+            self.completing.begin(code.let(f"udiv i64 {plus(code, smaller(code, rows, left), _ROWS - 1)}, {_ROWS}"))
+            if self.unit.waits:  # others may come to the same place soon
+                self.completing.all()
+        stored.forget(code)
 
     def _beside(self, tiles: Tiles) -> list[tuple[int, Callable[[], None]]]:
         """What is done beside the products of a step: after which of them, and how."""
         unit, total = self.unit, len(PRODUCTS) * tiles[0] * tiles[1]
         if tiles != (unit.left.widths[0], unit.right.widths[0]):
             return []  # the last piece: what is left is done after it
-        steps = unit.chunk * unit.steps
         found: list[tuple[int, Callable[[], None]]] = []
-        kinds = [(self.splitting, 2 * unit.streamed.jobs * unit.steps)]
+        kinds = [(self.splitting, 2 * unit.streamed.jobs / unit.chunk)]
         if self.completing and not unit.waits:
-            rows = PIECE * self._jobs_in_row if unit.by_rows else unit.chunk * PIECE // _ROWS
-            kinds.append((self.completing, rows))
+            kinds.append((self.completing, PIECE / _ROWS / unit.steps))
         for jobs, count in kinds:
-            each = min(-(-count // steps), total)
+            each = min(math.ceil(count), total)
             found += [(number * total // each, jobs.one) for number in range(each)]
         return found
 
@@ -310,19 +305,17 @@ class UnitWriter:
         """Elements from one row of sums to the next."""
         return self.product.columns if self.direct else self.unit.across
 
-    def _sums(self, where: Mapping[str, str], row: str, column: str) -> str:
-        """Where the sum of a row and a column is: in the product's array, or in the scratch memory."""
+    def _sums(self, part: _Part, pieces: tuple[str, str]) -> str:
+        """Where the sums of a block are: in the product's array, or in the scratch memory."""
         code, unit = self.code, self.unit
         if self.direct:
-            return self._goal(where["batch"], row, column)
-        first = times(code, where["first"] if unit.waits else where["piece"], PIECE)
-        begin = times(code, where["begin"], PIECE)
-        top, left = (first, begin) if unit.by_rows else (begin, first)
-        place = plus(code, times(code, minus(code, row, top), unit.across), minus(code, column, left))
-        sums = self.sums
+            return self._goal(part.batch, *(times(code, piece, PIECE) for piece in pieces))
         if not unit.waits:
-            sums = code.element("i8", sums, times(code, where["side"], unit.sums_bytes))
-        return code.element("float", sums, place)
+            code.set("i64", self.turn, code.let(f"xor i64 {code.get('i64', self.turn)}, 1"))
+            return code.element("i8", self.sums, times(code, code.get("i64", self.turn), unit.sums_bytes))
+        firsts = (part.first, part.begin) if unit.by_rows else (part.begin, part.first)
+        row, column = (times(code, minus(code, *pair), PIECE) for pair in zip(pieces, firsts, strict=True))
+        return code.element("float", self.sums, plus(code, times(code, row, unit.across), column))
 
     def _goal(self, batch: str, row: str, column: str) -> str:
         assert self.task.result
@@ -347,17 +340,17 @@ class UnitWriter:
 
     # --- What comes after ---
 
-    def _anew(self, where: Mapping[str, str], goal: str) -> None:
-        """The sums of a block by vectors."""
-        code, product = self.code, self.product
+    def _anew(self, goal: str) -> None:
+        """The sums of the block before by vectors."""
+        code, product, stored = self.code, self.product, self.stored
         left, right = product.left, product.right
         starts, counts = [], []
         for name, matrix, apart, lines, piece in (
-            (self.task.left, left, left.down, product.rows, where["row"]),
-            (self.task.right, right, right.across, product.columns, where["column"]),
+            (self.task.left, left, left.down, product.rows, "row"),
+            (self.task.right, right, right.across, product.columns, "column"),
         ):
-            first = times(code, piece, PIECE)
-            start = start_of(code, product, name, matrix, where["batch"])
+            first = times(code, stored.get(code, piece), PIECE)
+            start = start_of(code, product, name, matrix, stored.get(code, "batch"))
             starts.append(code.element("float", start, times(code, first, apart)))
             counts.append(smaller(code, minus(code, str(lines), first), str(PIECE)))
         numbers = (left.down, left.across, right.down, right.across, product.depth, *counts, self.across)
@@ -365,38 +358,30 @@ class UnitWriter:
         again = shared(anew_by_rows if right.across == 1 else anew)
         again.call(code, f"ptr {starts[0]}, ptr {starts[1]}, ptr {goal}, {listed}")
 
-    def _copy(self, batch: str, rows: tuple[str, str], pieces: tuple[str, str], sums: str) -> None:
-        """Some rows (first, count) of sums in some pieces of columns to the array of the product."""
+    def _copy(self, batch: str, rows: tuple[str, str], piece: str, sums: str) -> None:
+        """Some rows (first, count) of sums in a piece of columns to the array of the product."""
         code, product = self.code, self.product
-        first = times(code, pieces[0], PIECE)
+        first = times(code, piece, PIECE)
         goal, columns = self._goal(batch, rows[0], first), minus(code, str(product.columns), first)
-        count = smaller(code, times(code, minus(code, *pieces[::-1]), PIECE), columns)
-        with code.loop("0", rows[1]) as line, code.loop("0", count, SIDE) as column:
+        with code.loop("0", rows[1]) as line, code.loop("0", smaller(code, columns, str(PIECE)), SIDE) as column:
             here = code.element("float", sums, plus(code, times(code, line, self.across), column))
             there = code.element("float", goal, plus(code, times(code, line, product.columns), column))
             value = code.let(f"load {VECTOR.type}, ptr {here}, align 64")
             store_some(code, value, there, smaller(code, minus(code, columns, column), str(SIDE)))
 
-    def _finish(self, batch: str, rows: tuple[str, str], pieces: tuple[str, str], sums: str) -> None:
-        """The epilogue of some rows (first, count) in some pieces of columns."""
-        code, product, finish, (begin, end) = self.code, self.product, self.task.finish, pieces
+    def _finish(self, batch: str, rows: tuple[str, str], piece: str, sums: str) -> None:
+        """The epilogue of some rows (first, count) in a piece of columns."""
+        code, product, finish = self.code, self.product, self.task.finish
         assert finish
         whole, rest = divmod(product.columns, PIECE)
-
-        def call(first: str, panels: str, width: int) -> None:
-            column = times(code, first, PIECE)
-            address, stride = code.element("float", sums, times(code, minus(code, first, begin), PIECE)), self.across
-            if self.task.result:
-                address, stride = self._goal(batch, rows[0], column), product.columns
-            finish(code, Tile(self._indices(batch), rows[0], column, rows[1], panels, width, address, stride))
-
-        if whole:
-            panels = minus(code, smaller(code, end, str(whole)), begin)
-            with code.when(code.let(f"icmp sgt i64 {panels}, 0")):
-                call(begin, panels if self.unit.by_rows else "1", PIECE)
-        if rest:
-            with code.when(code.let(f"icmp sgt i64 {end}, {whole}")):
-                call(str(whole), "1", rest)
+        column = times(code, piece, PIECE)
+        address, stride = sums, self.across
+        if self.task.result:
+            address, stride = self._goal(batch, rows[0], column), product.columns
+        forms = [*([(PIECE, "slt")] if whole else []), *([(rest, "sge")] if rest else [])]
+        for width, sign in forms:
+            with code.when(code.let(f"icmp {sign} i64 {piece}, {whole}")):
+                finish(code, Tile(self._indices(batch), rows[0], column, rows[1], "1", width, address, stride))
 
     def _indices(self, batch: str) -> tuple[str, ...]:
         return tuple(unravelled(self.code, batch, self.product.batch))

@@ -117,13 +117,15 @@ class Unit:
 
     @property
     def met(self) -> tuple[int, int]:
-        """Of the streamed and of the resident operand, how many pieces meet in sums that are kept together."""
-        return (self.group if self.waits else 1), self.chunk
+        """Of the streamed and of the resident operand, how many pieces meet in sums that wait."""
+        return self.group, self.chunk
 
     @property
     def across(self) -> int:
         """Elements from one row of the sums to the next; a few more than there are, so that the rows of a large part do
         not fall on the same lines of the caches."""
+        if not self.waits:
+            return PIECE
         columns = self.met[self.by_rows] * PIECE
         return columns + SIDE if columns > PIECE else columns
 
@@ -134,8 +136,8 @@ class Unit:
 
     @property
     def sums_bytes(self) -> int:
-        """Bytes of the sums that are kept together."""
-        return self.met[not self.by_rows] * PIECE * self.across * 4
+        """Bytes of the sums that wait together, or of those of a block."""
+        return (self.met[not self.by_rows] if self.waits else 1) * PIECE * self.across * 4
 
     def sizes(self, *, kept: bool) -> list[int]:
         """Bytes of the parts of the scratch memory: sums, twice if they are completed beside the next piece; resident
