@@ -109,6 +109,7 @@ class Code:
         self._lines: list[str] = []
         self.declarations: dict[str, None] = {}  # what the function needs beside it in the module, in order
         self.failures: dict[object, str] = {}  # slots that say what went wrong
+        self.roots = 0  # square roots written so far: every other one in another way
         self.known: dict[int, str] = {}  # values that hold in the whole function, by the expression that they are of
         self._count = 0
 

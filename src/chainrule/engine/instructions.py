@@ -303,7 +303,9 @@ def _rounding(name: str) -> Emitter:
 
 def _square_root(code: Code, kind: Kind, x: str) -> str:
     if code.estimated and kind == Kind(float32, 16):
-        return square_root(code, kind, x)
+        code.roots += 1
+        if code.roots % 2:
+            return square_root(code, kind, x)
     return intrinsic("sqrt")(code, kind, x)
 
 

