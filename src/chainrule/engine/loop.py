@@ -156,9 +156,9 @@ def _gather(
         far = source_of(row)
         near = code.element(MEMORY[dtype], goal, code.let(f"mul i64 {row}, {length}"))
         if source == dtype:
-            size = code.let(f"mul i64 {code.let(f'sub i64 {end}, {begin}')}, {dtype.itemsize}")
+            size = times(code, code.let(f"sub i64 {end}, {begin}"), dtype.itemsize)
             far, near = (code.element(MEMORY[dtype], row_start, begin) for row_start in (far, near))
-            code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {near}, ptr {far}, i64 {size}, i1 false)")
+            _copy(code, far, near, size, (length * dtype.itemsize) % _LINE if in_parts else None)
         else:
             _convert(code, length, dtype, source, far, near, target)
 
@@ -167,6 +167,21 @@ def _columns(code: Code, length: int, line: int) -> tuple[str, str]:
     """This thread's columns: whole lines of the caches, as two that write to one line take it from each other."""
     first, last = share(code, -(-length // line))
     return times(code, first, line), smaller(code, times(code, last, line), str(length))
+
+
+def _copy(code: Code, far: str, near: str, size: str, rest: int | None) -> None:
+    """Some bytes; many of them line by line, which is quicker than to find out how, with `rest` bytes at the end."""
+    done = "0"
+    if rest is not None:
+        done = code.let(f"and i64 {size}, {-_LINE}")
+        with code.loop("0", done, _LINE) as place:
+            here, there = (code.element("i8", start, place) for start in (far, near))
+            line = code.let(f"load <{_LINE} x i8>, ptr {here}, align 1")
+            code.do(f"store <{_LINE} x i8> {line}, ptr {there}, align 1")
+    if rest != 0:
+        here, there = (code.element("i8", start, done) for start in (far, near))
+        left = code.let(f"sub i64 {size}, {done}")
+        code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {there}, ptr {here}, i64 {left}, i1 false)")
 
 
 def _convert(code: Code, length: int, dtype: DType, source: np.dtype[Any], far: str, near: str, target: Target) -> None:
