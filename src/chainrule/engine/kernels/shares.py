@@ -17,7 +17,7 @@ class Share:
     """A part of all points of a nest of loops, counted with the last loop fastest: by default this thread's.
 
     Open the levels one inside the other; `bounds` are the part of what is inside the open ones. Each thread's part is
-    as long as any other, give or take one point, and the first threads have the longer ones.
+    as long as any other, give or take one point; the last threads have the longer ones, as the first has work alone.
     """
 
     def __init__(self, code: Code, sizes: Sequence[int], bounds: tuple[str, str] | None = None) -> None:
@@ -103,9 +103,7 @@ def unless_done(code: Code, site: int | None, slot: str, key: str) -> Iterator[N
 def _bounds(code: Code, total: int, thread: str) -> tuple[str, str]:
     """The part of `total` points that belongs to a thread."""
     before = code.let(f"mul i64 {thread}, {total}")
-    ends = [before, code.let(f"add i64 {before}, {total}")]
-    least = code.let("add i64 %threads, -1")
-    low, high = (_divided(code, code.let(f"add i64 {end}, {least}"), total) for end in ends)
+    low, high = (_divided(code, end, total) for end in (before, code.let(f"add i64 {before}, {total}")))
     return low, high
 
 
