@@ -54,6 +54,17 @@ def test_one_slow_run_changes_nothing() -> None:
     assert pace.alone is False
 
 
+def test_one_long_run_that_is_disturbed_changes_nothing() -> None:
+    """Such as while another program has the core for a moment."""
+    pace = Pace()
+    run(pace, 40, {False: 10e-3, True: 14e-3})
+    made = []
+    for number in range(1000):
+        made.append(pace.alone)
+        pace.note(pace.alone, (14e-3 if pace.alone else 10e-3) * (4 if number % 50 == 0 else 1), 100)
+    assert made.count(True) < 50  # trials, and hardly more
+
+
 def test_a_disturbed_beginning_decides_nothing() -> None:
     pace = Pace()
     for number in range(8):  # the team is kept away in its first three runs

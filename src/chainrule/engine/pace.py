@@ -13,7 +13,8 @@ _TRIAL = 3  # runs of a later trial, of which the quickest counts: in the first 
 _LOST = 8.0  # times as long as the better kind, from which one run is trial enough
 _AGAIN = 16  # runs after which the other kind is tried again, at the soonest
 _PAUSE = 0.004  # seconds of runs between trials: after one, what the threads had near must come back to their cores
-_SHARE = 0.02  # of the time may go into such trials: a worker that is kept away can make a step a hundred times as long
+_SHARE = 0.02  # of the time may go into trials of the team: a worker that is kept away can make steps very long
+_LESS = 0.005  # likewise into trials of one thread: where the team becomes slow, its own runs tell
 _WEIGHT = 0.3  # of a new figure against those before
 _LIGHT = 0.05  # likewise of a short run, which is soon followed by others: now and then one of them is disturbed
 _SHORT = 1e-3  # seconds of a run up to which it is short
@@ -40,6 +41,7 @@ class Pace:
         self._seconds = [inf, inf]  # of the team, and alone
         self._tries = [0, 0]
         self._trial: list[float] = []  # the runs of the trial that is under way
+        self._last = inf  # seconds of the run before
         self._since = 0  # runs since the other kind was tried
         self._wait: float = _AGAIN  # runs until it is tried again
         self._is_settled = self._best = self.alone = self.is_trial = False
@@ -52,8 +54,11 @@ class Pace:
             self._decide()
         elif alone == self._best:
             before = self._seconds[alone]
-            weight = _LIGHT if before * steps < _SHORT else _WEIGHT
-            self._seconds[alone] = latest = before + weight * (seconds - before)
+            if before * steps < _SHORT:
+                latest = before + _LIGHT * (seconds - before)
+            else:  # one run that was disturbed does not count: of two the quicker does
+                latest = before + _WEIGHT * (min(seconds, self._last) - before)
+            self._seconds[alone], self._last = latest, seconds
             self._since += 1
             if self._since >= self._wait or latest > self._seconds[not alone]:
                 self._decide()
@@ -63,7 +68,7 @@ class Pace:
             if len(self._trial) < _TRIAL and seconds < _LOST * best:
                 return
             lost = sum(self._trial) / best - len(self._trial)
-            self._wait = max(_AGAIN, lost / _SHARE, _PAUSE / (best * steps))
+            self._wait = max(_AGAIN, lost / (_LESS if alone else _SHARE), _PAUSE / (best * steps))
             self._seconds[alone], self._trial = min(self._trial), []
             self._since = 0
             self._decide()
