@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.engine.kernel import Contraction, Kernel, Loop, Reduction, accesses, nodes_made, parts
+from chainrule.engine.kernel import (
+    Apply,
+    Contraction,
+    Kernel,
+    Loop,
+    Reduction,
+    accesses,
+    expressions,
+    nodes_made,
+    parts,
+)
+from chainrule.engine.op import Op
 from chainrule.engine.program import Program
 from chainrule.engine.trace import trace
 
@@ -66,6 +77,32 @@ def test_a_dear_value_of_several_users_is_stored_once_and_a_cheap_one_computed_a
     cheap = compiled(lambda x: (cr.sum(x + 1, axis=0), cr.sum(x + 1, axis=1)), X)
     assert kinds(dear) == [Loop, Reduction, Reduction]
     assert kinds(cheap) == [Reduction, Reduction]
+
+
+def test_a_dear_value_that_one_expression_uses_twice_is_not_stored() -> None:
+    (kernel,) = compiled(lambda x: cr.exp(x) * cr.exp(cr.exp(x)), X)
+    assert isinstance(kernel, Loop)
+    assert len(kernel.stores) == 1
+
+
+def test_a_dear_number_that_is_repeated_is_not_computed_at_each_point() -> None:
+    first, second = compiled(lambda x, b: x * cr.exp(b[0]) + 1 / cr.exp(b[0]), X, B)
+    assert isinstance(first, Loop)
+    assert first.domain == ()
+    assert not any(isinstance(part, Apply) and part.op is Op.EXP for part in parts(*expressions(second)))
+
+
+def test_of_a_rectified_layer_only_the_result_is_stored() -> None:
+    """The gradient asks it, and not what it was made from, where that was above zero."""
+
+    def f(x, w, b, v):
+        return tuple(cr.backpropagate(cr.sum((cr.relu(x @ w + b) @ v) ** 2), wrt=[w, b, v]))
+
+    v = np.ones((W.shape[1], 3), "f")
+    first = compiled(f, X, W, B, v)[0]
+    assert isinstance(first, Contraction)
+    assert not first.kept
+    assert len(first.stores) == 1
 
 
 def test_no_kernel_grows_without_bound() -> None:

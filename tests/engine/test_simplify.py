@@ -85,6 +85,19 @@ def test_what_changes_something_stays(f) -> None:
     assert len(simplified(f, np.array([[0.0, np.inf], [np.nan, -1.0]], "f"))) >= 1
 
 
+def test_where_a_number_was_above_zero_its_rectified_self_knows() -> None:
+    x = np.array([[-1.0, -0.0, 0.0, 1e-45, 2.0], [np.nan, np.inf, -np.inf, -1e-45, 3.0]], "f")
+
+    def f(x):
+        return cr.backpropagate(cr.sum(cr.relu(x) ** 2), wrt=[x])
+
+    simplified(f, x)
+    graph = simplify(trace(f, x).graph)
+    (above,) = [node for node in graph.nodes if node.op is Op.WHERE and node in graph.outputs]
+    (forward,) = [node for node in graph.nodes if node.op is Op.WHERE and node not in graph.outputs]
+    assert above.inputs[0].inputs[0] is forward
+
+
 def test_a_neutral_number_that_stretches_the_other_stays() -> None:
     assert simplified(lambda x: x + cr.zeros((4, 2, 3)), X) == ["add"]
     assert simplified(lambda x: cr.ones((4, 1, 1)) * x, X) == ["mul"]

@@ -150,12 +150,17 @@ class _Fuser:
                 cost[node] = 1
 
     def _uses(self) -> dict[Node, int]:
-        """How many nodes that are not views use a node, views seen through."""
-        uses = dict.fromkeys(self.graph.nodes, 0)
+        """In how many expressions a node is used, views seen through: what is used once belongs to that use, unless it
+        is repeated there."""
+        found: dict[Node, set[Node]] = {node: set() for node in self.graph.nodes}
         for node in reversed(self.graph.nodes):
-            for source in dict.fromkeys(node.inputs):
-                uses[source] += uses[node] if node.op in VIEWS else 1
-        return uses
+            is_part = node not in self.arrays and len(found[node]) == 1
+            for source in node.inputs:
+                if node.op in VIEWS:
+                    found[source] |= found[node] if node.size <= source.size else {*self.users.get(node, ())}
+                else:
+                    found[source] |= found[node] if is_part and node.size == source.size else {node}
+        return {node: len(uses) for node, uses in found.items()}
 
     # --- Kernels ---
 

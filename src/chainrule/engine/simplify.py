@@ -24,13 +24,20 @@ def simplify(graph: Graph) -> Graph:
     """An equal graph: the same inputs, the same outputs, fewer nodes between them."""
     replaced: dict[Node, Node] = {}
     known: dict[Hashable, Node] = {}
+    kept: dict[Node, Node] = {}  # where a number is not above 0 -> the number there as 0, and as it is elsewhere
     for node in graph.nodes:
         inputs = tuple([replaced[source] for source in node.inputs])
+        if node.op is Op.WHERE and inputs[0] in kept and inputs[2] is not kept[inputs[0]].inputs[2]:
+            rectified = kept[inputs[0]]  # asked of the result, the same: so what it was made from need not be kept
+            asked = replace(inputs[0], inputs=(rectified, inputs[0].inputs[1]))
+            inputs = known.setdefault(_key(asked), asked), *inputs[1:]
         fresh = node if inputs == node.inputs else replace(node, inputs=inputs)
         if node.op is Op.INPUT and node.value is not None:  # an array that the function brought along
             fresh = replace(node, op=Op.CONSTANT, attributes={}, tracked=False)
         fresh = _folded(_rewritten(fresh))
         replaced[node] = fresh if fresh.op is Op.INPUT else known.setdefault(_key(fresh), fresh)
+        if _rectifies(fresh):
+            kept[fresh.inputs[0]] = replaced[node]
     return Graph.of([replaced[node] for node in graph.outputs], graph.inputs)
 
 
@@ -70,6 +77,14 @@ def _rewritten(node: Node) -> Node:
     if node.op in _NEUTRAL:
         return _without_neutral(node)
     return node
+
+
+def _rectifies(node: Node) -> bool:
+    """Whether it is a number where that is above 0 or not a number, and 0 elsewhere."""
+    if node.op is not Op.WHERE or node.inputs[0].op is not Op.LESS_EQUAL or _is_again(node):
+        return False
+    asked, zero, number = node.inputs
+    return asked.inputs[0] is number and _is_all(zero, 0) and _is_all(asked.inputs[1], 0)
 
 
 def _is_again(node: Node) -> bool:
