@@ -168,6 +168,19 @@ def test_rows_of_any_numeric_type_become_floating(source: str, goal: str, width:
     np.testing.assert_array_equal(found, array[rows].astype(goal))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize(("width", "dtype"), [(256, "f"), (259, "f"), (784, "f"), (130, "d"), (1001, "d")])
+def test_threads_gather_some_columns_each_of_long_rows(width: int, dtype: str, threads: int) -> None:
+    rng = np.random.default_rng(8)
+    array, weight = (rng.standard_normal(shape).astype(dtype) for shape in ((100, width), (width, 600)))
+    cr.threads(threads)
+    program = Program(trace(lambda x: (x * 1, x @ cr.asarray(weight)), array[:64]))
+    assert not program.module.is_alone
+    rows = rng.integers(0, 100, (3, 64))
+    gathered, _ = program.loop([array], rows)
+    np.testing.assert_array_equal(gathered, array[rows])
+
+
 @pytest.mark.parametrize("kind", RUNNABLE)
 @pytest.mark.parametrize("goal", ["float32", "float64"])
 def test_every_number_of_half_precision_becomes_itself(goal: str, kind: str) -> None:

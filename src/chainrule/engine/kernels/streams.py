@@ -1,7 +1,7 @@
 """A product on a matrix unit as native code: pieces of one operand stream past the other, which stays near.
 
 The unit multiplies beside the vectors. So between its instructions stand jobs for these, a few at a time: to split the
-next piece into thirds, and to finish the rows of the piece before.
+next piece into thirds, and to finish the rows of the block before.
 
 Where a number is no finite one, or a third or a product of thirds leaves the range, the sums are not finite: those of
 such a block are formed anew (`anew`), which is found out beside the next block. Thirds and products below the normal
