@@ -98,7 +98,7 @@ def test_of_a_rectified_layer_only_the_result_is_stored() -> None:
     def f(x, w, b, v):
         return tuple(cr.backpropagate(cr.sum((cr.relu(x @ w + b) @ v) ** 2), wrt=[w, b, v]))
 
-    v = np.ones((W.shape[1], 3), "f")
+    v = np.full((W.shape[1], 3), 0.05, "f")
     first = compiled(f, X, W, B, v)[0]
     assert isinstance(first, Contraction)
     assert not first.kept
