@@ -64,8 +64,8 @@ def test_the_depth_is_cut_where_the_sums_are_fewer_than_the_weight(
 
 
 def test_a_weight_that_does_not_change_is_left_whole() -> None:
-    whole, _, _ = forward((64,), 784, 128)
-    assert parts(split(whole, set())) == [(64, 128)]
+    whole, _, _ = forward((128,), 784, 128)
+    assert parts(split(whole, set())) == [(128, 128)]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,13 @@ def test_a_weight_that_does_not_change_is_left_whole() -> None:
         ((1,), 784, 128, (1, 128)),  # a weight that one thread reads best
         ((1,), 2048, 1024, (1, 1024)),  # one that stays in no core's cache
         ((2,), 512, 512, (2, 512)),
+        ((32,), 784, 128, (32, 128)),
+        ((33,), 784, 128, (4, 33, 128)),
+        ((64,), 784, 128, (4, 64, 128)),
+        ((65,), 784, 128, (65, 128)),
     ],
 )
-def test_a_single_row_by_a_weight_that_does_not_change_is_cut_where_threads_share_the_weight(
+def test_a_row_or_some_dozens_by_a_weight_that_does_not_change_are_cut_where_threads_share_the_weight(
     rows: tuple[int, ...], depth: int, columns: int, expected: tuple[int, ...]
 ) -> None:
     whole, _, arrays = forward(rows, depth, columns)

@@ -7,7 +7,7 @@ threads, and each thread forms the sums over the rows that it owns.
 
 A product of a single row takes as long as its weight takes to read, so that is cut as well, also where it does not
 change: rows without gaps fill all places of a core's cache evenly, while half of the columns would crowd in half of
-them, and push out each other and what the caller needs.
+them, and push out each other and what the caller needs. With some dozens of rows that still outweighs the sums.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from chainrule.engine.op import Op
 
 _LEAST = 64  # rows of a weight in a part
 _READ = 2**19  # bytes of a weight from which threads share the reading of it
+_DOZENS = range(33, 65)  # rows by a weight that does not change for which it was measured to pay on two threads
 _SHORT = 512  # bytes of a row, whose sums stay in registers all at once
 _ROWS = 1024  # that are added up one after the other: of more, sums of a few have fewer roundings
 _NEAR, _FAR = 2**16, 2**22  # bytes of a weight: a smaller one is carried quickly, a larger one stays in no core's cache
@@ -60,10 +61,11 @@ def _parts(product: Node, most: int) -> int:
 
 
 def _is_read_once(product: Node) -> bool:
-    """Whether it is one row by a weight that is large enough for threads to share it."""
+    """Whether it is one row, or some dozens, by a weight that is large enough for threads to share it."""
     weight = product.inputs[1]
-    is_row = product.size == product.shape[-1]
-    return is_row and weight.op is Op.INPUT and weight.size * weight.dtype.itemsize >= _READ
+    rows = product.size // max(1, product.shape[-1])
+    is_large = rows in _DOZENS or (rows == 1 and weight.size * weight.dtype.itemsize >= _READ)
+    return is_large and weight.op is Op.INPUT
 
 
 def _is_of_rows(product: Node) -> bool:
