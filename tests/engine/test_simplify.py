@@ -98,6 +98,10 @@ def test_where_a_number_was_above_zero_its_rectified_self_knows() -> None:
     assert above.inputs[0].inputs[0] is forward
 
 
+def test_a_rectified_number_that_zeros_have_stretched_is_not_asked() -> None:
+    simplified(lambda x: (cr.where(x <= 0, cr.zeros((4, 2, 3)), x), cr.where(x <= 0, 1.0, x * 2)), X)
+
+
 def test_a_neutral_number_that_stretches_the_other_stays() -> None:
     assert simplified(lambda x: x + cr.zeros((4, 2, 3)), X) == ["add"]
     assert simplified(lambda x: cr.ones((4, 1, 1)) * x, X) == ["mul"]

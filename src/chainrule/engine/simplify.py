@@ -84,7 +84,8 @@ def _rectifies(node: Node) -> bool:
     if node.op is not Op.WHERE or node.inputs[0].op is not Op.LESS_EQUAL or _is_again(node):
         return False
     asked, zero, number = node.inputs
-    return asked.inputs[0] is number and _is_all(zero, 0) and _is_all(asked.inputs[1], 0)
+    is_same = asked.inputs[0] is number and node.shape == asked.shape  # zeros may have stretched it
+    return is_same and _is_all(zero, 0) and _is_all(asked.inputs[1], 0)
 
 
 def _is_again(node: Node) -> bool:

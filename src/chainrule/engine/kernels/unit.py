@@ -4,7 +4,7 @@ Each operand is split into thirds (`thirds`), of which the unit forms six produc
 as fast as the vectors of the same processor. One operand is *streamed*, that with more lines, or the left one where an
 optimizer's rows follow: each thread takes its share of it, two tiles of lines, a piece, at a time. The other one is
 *resident*: each thread keeps its thirds in its second cache. The unit works by itself, so the vectors meanwhile split
-the next piece, and finish the one before.
+the next piece, and finish the block before.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Unit:
         return (self.met[not self.by_rows] if self.waits else 1) * PIECE * self.across * 4
 
     def sizes(self, *, kept: bool) -> list[int]:
-        """Bytes of the parts of the scratch memory: sums, twice if they are completed beside the next piece; resident
+        """Bytes of the parts of the scratch memory: sums, twice if they are completed beside the next block; resident
         thirds; thirds of two streamed pieces; vectors that are transposed; and the settings of the unit."""
         return [
             0 if self.is_direct(kept=kept) else self.sums_bytes * (1 if self.waits else 2),
