@@ -16,9 +16,9 @@ from unittest import mock
 import numpy as np
 
 from chainrule.engine.context import places
+from chainrule.engine.gathering import JOB, ROWS_AT, SOON_AT
 from chainrule.engine.program import Program
 from chainrule.engine.recipe import STEP
-from chainrule.engine.run import JOB
 
 Array = np.ndarray[Any, Any]
 PATTERN = 0xA7
@@ -81,7 +81,9 @@ def run_guarded(program: Program, arguments: Sequence[Array], *, threads: int, a
     words = guarded(np.zeros(16, np.int64))  # of the team: arrived and phase
     status = guarded(np.zeros(len(module.sites), np.int64))
     scratch = guarded(_patterned(np.empty(threads * module.scratch, np.uint8)))
+    rows = guarded(np.arange(max([1, *(len(array) for array in given if array.ndim)])))
     job = guarded(np.array([_address(each) for each in (table, words, status, scratch)] + [0] * (JOB - 4)))
+    job[[ROWS_AT, SOON_AT]] = _address(rows)
     before = [array.copy() for array in (*given, *constants, table, job)]
     step = _ENTRY(program.native.address(STEP))
     team = [threading.Thread(target=step, args=(_address(job), number, threads)) for number in range(1, threads)]
@@ -122,7 +124,7 @@ def loop_guarded(
     for run in runs:
         run.arena = guarded(_patterned(run.arena.copy()))
         run.table[0] = _address(run.arena)
-    runs[0].batches = [guarded(_patterned(np.empty(*each))) for each in runs[0].arguments]
+    runs[0].batches = {n: guarded(_patterned(np.empty(*each))) for n, each in enumerate(runs[0].arguments)}
     states = {state for each in programs for state in each.traced.writes}
     for state in states:
         state._lent = guarded(state.lend())
@@ -137,7 +139,7 @@ def loop_guarded(
         for state in states:
             state.assign(state.look().copy())
         for run, arena in zip(runs, arenas, strict=True):
-            run.arena, run.batches = arena, []
+            run.arena, run.batches = arena, {}
             run.table[0] = _address(arena)
     for each in made:
         each.release()

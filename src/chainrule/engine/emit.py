@@ -4,7 +4,9 @@ Every thread of a team enters the step and does its share of each kernel; where 
 threads meet at a barrier. Small kernels are done by the first thread alone. Kernels of the same text share a function,
 wherever in their arrays they begin.
 
-    step(job, thread, threads)      job: pointers to the table of arrays, the team, the status and the scratch memory
+    step(job, thread, threads)      job: pointers to the table of arrays, the team, the status, the scratch memory, the
+                                    times of a timed step, a loop's own words, and the numbers of the rows that are read
+                                    where they lie, and of those of the next step
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from itertools import groupby
 from chainrule.engine.code import Code
 from chainrule.engine.denormals import flushing
 from chainrule.engine.fuse import array_of
+from chainrule.engine.gathering import ROWS_AT, SOON_AT
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import (
     Contraction,
@@ -42,6 +45,7 @@ from chainrule.engine.kernels.shares import Share, times
 from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.recipe import STEP
+from chainrule.engine.rows import in_place
 from chainrule.engine.schedule import Schedule, Turn
 from chainrule.engine.target import Target
 from chainrule.engine.team import waiting
@@ -65,6 +69,8 @@ class Call:
         Where its arrays live, in the order of the function's parameters.
     sites
         The nodes that may go wrong in it, such as an index out of bounds.
+    scattered
+        Whether it reads rows of an argument that lie anywhere.
     """
 
     kernel: Kernel
@@ -72,6 +78,7 @@ class Call:
     function: str
     homes: tuple[Home, ...]
     sites: tuple[Node, ...]
+    scattered: bool
 
     @property
     def in_parts(self) -> bool:
@@ -82,9 +89,10 @@ class Call:
 class Module:
     """An LLVM module that holds the step of a `schedule`, whose arrays live where `plan` says.
 
-    `flushes` says that it trains, so that numbers below the normal range count as zero (see `denormals`). `timed` makes
-    a step in which the threads meet after each kernel; the first adds the cycles since the last meeting
-    to word `number of the kernel` of an array whose address is the fifth word of the job.
+    Its first inputs are the `arguments`, whose rows may lie anywhere if they are read so (see `rows`). `flushes` says
+    that it trains, so that numbers below the normal range count as zero (see `denormals`). `timed` makes a step in
+    which the threads meet after each kernel; the first adds the cycles since the last meeting to word `number of the
+    kernel` of an array whose address is the fifth word of the job.
 
     Attributes
     ----------
@@ -92,6 +100,8 @@ class Module:
         What the step does, in its order.
     is_alone
         Whether one thread does everything.
+    in_place
+        The arguments of which rows are read where they lie.
     scratch
         Bytes of scratch memory that each thread needs; the first `claims` of them hold the `claim_words`, which count
         what has been claimed of its parts of kernels.
@@ -102,9 +112,17 @@ class Module:
     """
 
     def __init__(
-        self, schedule: Schedule, plan: Plan, target: Target, *, flushes: bool = False, timed: bool = False
+        self,
+        schedule: Schedule,
+        plan: Plan,
+        target: Target,
+        arguments: int = 0,
+        *,
+        flushes: bool = False,
+        timed: bool = False,
     ) -> None:
         self.plan, self.target, self.flushes, self.timed = plan, target, flushes, timed
+        self.in_place = in_place(schedule.kernels, plan, arguments, target)
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
         self.calls = tuple([self._call(kernel, turn) for turn in schedule.turns for kernel in turn.kernels])
         self.is_alone = all(call.turn.alone for call in self.calls)
@@ -122,16 +140,18 @@ class Module:
     def _call(self, kernel: Kernel, turn: Turn) -> Call:
         names, homes = _names(kernel, self.plan)
         starts = _starts(kernel, names)
-        signature = f"{turn.alone and not turn.blocks} {kernel_text(kernel, names, starts)}"
+        scattered = isinstance(kernel, Contraction) and kernel.left.array in self.in_place
+        where = " of rows anywhere" if scattered else ""
+        signature = f"{turn.alone and not turn.blocks}{where} {kernel_text(kernel, names, starts)}"
         begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
         sites = _sites(kernel)
         if signature in self._functions:  # the same at another place of its arrays, such as the next step of a sequence
             name, _, first = self._functions[signature]
             moves = [own - other for own, other in zip(begin, first, strict=True)]
             homes = tuple([Home(home.slot, home.offset + by) for home, by in zip(homes, moves, strict=True)])
-            return Call(kernel, turn, name, homes, sites)
+            return Call(kernel, turn, name, homes, sites, scattered)
         name = f"{type(kernel).__name__.lower()}_{len(self._functions)}"
-        call = Call(kernel, turn, name, homes, sites)
+        call = Call(kernel, turn, name, homes, sites, scattered)
         self._functions[signature] = name, call, begin
         return call
 
@@ -210,13 +230,15 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     parameters += [("ptr noalias", "status")] if call.sites else []
     parameters += [("ptr noalias", "scratch"), ("i64", "thread"), ("i64", "threads")]
     parameters += [("ptr", "claims"), ("i64", "apart")] if call.turn.claimed else []
+    parameters += [("ptr", "rows"), ("ptr", "soon")] if call.scattered else []
     code = Code(call.function, parameters, internal=True, alone=not call.in_parts, **target.options)
     arrays = {node: f"%{name}" for node, name in names.items()}
     if isinstance(call.kernel, Contraction):
         epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
         finish = epilogue if call.kernel.stores else None
         kept, claimed = call.kernel.kept, call.turn.claimed
-        write_contraction(code, call.kernel, arrays, target, finish, kept, epilogue.ahead, claimed=claimed)
+        how = {"claimed": claimed, "scattered": call.scattered}
+        write_contraction(code, call.kernel, arrays, target, finish, kept, epilogue.ahead, **how)
         return [*epilogue.functions, code]
     made = nodes_made(call.kernel)
     write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
@@ -325,8 +347,8 @@ class _Calls:
         code, arguments = self.code, self._arguments(place)
         with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
             part = "i64 0, i64 1" if turn.alone else "i64 %thread, i64 %threads"
-            claims = self._claims(place) if turn.claimed else ""
-            code.do(f"call void @{place.call.function}({arguments}, {part}{claims})")
+            rest = f"{self._claims(place) if turn.claimed else ''}{self._rows(place)}"
+            code.do(f"call void @{place.call.function}({arguments}, {part}{rest})")
 
     def _band(self, turn: Turn, places: Sequence[_Place]) -> None:
         """Kernels that are run block by block: each thread does its part of the blocks, or the first one all."""
@@ -338,7 +360,8 @@ class _Calls:
             with code.loop(low, high) as block:
                 for place in places:
                     arguments = self._arguments(place, block)
-                    code.do(f"call void @{place.call.function}({arguments}, i64 {block}, i64 {blocks})")
+                    part = f"i64 {block}, i64 {blocks}{self._rows(place)}"
+                    code.do(f"call void @{place.call.function}({arguments}, {part})")
 
     def _arguments(self, place: _Place, block: str = "") -> str:
         """The pointers that a kernel's function gets, for a block of rows if there is one."""
@@ -363,6 +386,16 @@ class _Calls:
         """Where it is counted what has been claimed."""
         claims = self.code.element("i64", self.memory, str(SITES * place.claimed))
         return f", ptr {claims}, i64 {self.module.scratch}"
+
+    def _rows(self, place: _Place) -> str:
+        """The numbers of the rows that it reads, and those of the rows that it asks for: the last one alone, so that
+        they stay near."""
+        if not place.call.scattered:
+            return ""
+        is_last = place.number == max(number for number, call in enumerate(self.module.calls) if call.scattered)
+        words = (ROWS_AT, SOON_AT if is_last else ROWS_AT)
+        rows, soon = (self.code.let(f"load ptr, ptr {self.code.element('ptr', '%job', str(word))}") for word in words)
+        return f", ptr {rows}, ptr {soon}"
 
     def _pointer(self, home: Home) -> str:
         if home.slot not in self.slots:

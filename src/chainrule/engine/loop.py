@@ -1,10 +1,12 @@
 """Many steps in one native call: batches are gathered, the step is run, its results are written down, again and again.
 
     loop(job, thread, threads)      job: as for a step; its sixth word points to the loop's own words, in this order:
-    step, steps, rows, stop, halt, done, variant, its job, turns, sources..., results..., more...
+    step, steps, rows, stop, halt, done, variant, its job, turns, places, apart, sources..., results..., more...
 
 The rows of each batch are gathered by an array of numbers from row-major arrays of any numeric type, and converted on
-the way. A flag is looked at before every step, so that a run ends soon after it is raised.
+the way; but not where the argument of the step is the source itself, as it reads rows where they lie. It finds them by
+numbers that begin at `places`, and `apart` further for each step: 0 where all are gathered. A flag is looked at before
+every step, so that a run ends soon after it is raised.
 
 A variant is another step over the same batch and the same states, with a job of its own, that takes the place of the
 step where it has a turn: its number from 0, or -1. It gives the results of the step, and `more` beside them.
@@ -20,11 +22,15 @@ import numpy as np
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import DType, bool_, float32
 from chainrule.engine.gathering import (
+    APART,
     DONE,
     FIRST,
     HALT,
     LOOP,
+    PLACES,
     ROWS,
+    ROWS_AT,
+    SOON_AT,
     SOURCES,
     STEP_AT,
     STEPS,
@@ -78,11 +84,14 @@ def loop_text(
         turn = code.get("i64", code.element("i64", _word(code, own, TURNS), number)) if variant else None
         with code.when(first_thread):
             code.do(f"store i64 {code.let(f'load atomic i64, ptr {stop} acquire, align 8')}, ptr {halt}")
+            _place_rows(code, own, (number, steps), has_variant=bool(variant))
             _place_results(code, own, FIRST + len(arguments), (table, number, results), turn, variant)
         chosen = code.element("i64", rows, code.let(f"mul i64 {number}, {batch}"))
         for place, ((shape, dtype), source) in enumerate(zip(arguments, sources, strict=True)):
             goal = code.let(f"load ptr, ptr {code.element('ptr', table, str(1 + place))}")
-            _gather(code, shape, dtype, source, _word(code, own, FIRST + place), goal, chosen, target)
+            base = _word(code, own, FIRST + place)
+            with code.when(code.let(f"icmp ne ptr {goal}, {base}")):
+                _gather(code, shape, dtype, source, base, goal, chosen, target)
         code.do(f"call void @barrier(ptr {team}, i64 %threads)")
         on = code.let(f"icmp eq i64 {code.let(f'load i64, ptr {halt}')}, 0")
         with code.when(on):
@@ -104,6 +113,17 @@ def loop_text(
 def _word(code: Code, own: str, number: int, kind: str = "ptr") -> str:
     """A word of the loop's own."""
     return code.let(f"load {kind}, ptr {code.element('ptr', own, str(number))}")
+
+
+def _place_rows(code: Code, own: str, step: tuple[str, str], *, has_variant: bool) -> None:
+    """Tell the step, and its variant if it has one, by what numbers it finds its rows, and those of the next step."""
+    number, steps = step
+    places, apart = _word(code, own, PLACES), _word(code, own, APART, "i64")
+    soon = smaller(code, plus(code, number, 1), code.let(f"sub i64 {steps}, 1"))
+    for word, which in ((ROWS_AT, number), (SOON_AT, soon)):
+        rows = code.element("i64", places, code.let(f"mul i64 {which}, {apart}"))
+        for job in ("%job", *([_word(code, own, VARIANT_JOB)] if has_variant else [])):
+            code.do(f"store ptr {rows}, ptr {code.element('ptr', job, str(word))}")
 
 
 def _place_results(

@@ -55,6 +55,8 @@ class Recipe(NamedTuple):
         Whether one thread does everything.
     arena, scratch
         Bytes of the arena, and of the scratch memory of each thread.
+    in_place
+        The numbers of the arguments of which rows are read where they lie.
     constants
         The arrays of the last slots of the table, in their order; of one that the function brought along its node in
         the traced graph.
@@ -66,6 +68,7 @@ class Recipe(NamedTuple):
     is_alone: bool
     arena: int
     scratch: int
+    in_place: tuple[int, ...]
     constants: tuple[int | Stored, ...]
     sites: tuple[Site, ...]
 
@@ -81,6 +84,7 @@ class Recipe(NamedTuple):
             module.is_alone,
             module.plan.arena,
             module.scratch,
+            tuple(sorted([module.plan.homes[node].slot - 1 for node in module.in_place])),
             tuple(
                 [
                     values[id(node.value)] if id(node.value) in values else _stored(node)
@@ -113,7 +117,8 @@ def load(key: str | None) -> Recipe | None:
     try:
         found = json.loads(content)
         constants = tuple([one if isinstance(one, int) else Stored(*one) for one in found.pop("constants")])
-        return Recipe(constants=constants, sites=tuple([Site(*site) for site in found.pop("sites")]), **found)
+        sites = tuple([Site(*site) for site in found.pop("sites")])
+        return Recipe(constants=constants, sites=sites, in_place=tuple(found.pop("in_place")), **found)
     except (ValueError, TypeError, LookupError, AttributeError):  # something else is written there
         return None
 

@@ -27,10 +27,15 @@ from chainrule.engine.budget import require_room_for_results
 from chainrule.engine.context import places
 from chainrule.engine.dtypes import DType
 from chainrule.engine.gathering import (
+    APART,
     DONE,
     FIRST,
+    JOB,
     LOOP,
+    PLACES,
     ROWS,
+    ROWS_AT,
+    SOON_AT,
     STEP_AT,
     STEPS,
     STOP,
@@ -52,7 +57,6 @@ from chainrule.errors import ArgumentError, ChainruleError, DTypeError, ShapeErr
 
 Array = np.ndarray[Any, Any]
 Signature = tuple[tuple[Shape, DType], ...]
-JOB = 6  # words: table, team, status, scratch, times (of a timed step), loop
 SLICE = 0.05  # seconds of steps in one native call of a loop
 _TELLING = 0.005  # seconds of a slice from which it says something about the pace: waking a worker takes a little
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
@@ -119,6 +123,8 @@ class Run:
         self.status = np.zeros(max(1, len(recipe.sites)), np.int64)
         self.job = np.zeros(JOB, np.int64)
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
+        self.in_order = np.arange(max([1, *(arguments[number][0][0] for number in recipe.in_place)]), dtype=np.int64)
+        self.read_in_order()
         self.scratch = np.zeros(0, np.uint8)
         self._make_room(1)
         self.team: Team | None = None
@@ -130,7 +136,7 @@ class Run:
         alone = ctypes.c_void_p(self.job_at), ctypes.c_int64(0), ctypes.c_int64(1)
         self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
         self.loops: dict[tuple[tuple[np.dtype[Any], ...], Results | None], tuple[Native, int]] = {}
-        self.batches: list[Array] = []
+        self.batches: dict[int, Array] = {}  # into which a loop gathers, by the number of the argument
         self.lock = threading.RLock()
         _runs.add(self)
 
@@ -175,6 +181,10 @@ class Run:
                 if place is not None:
                     self._bind(slot, place)
         self.is_bound = True
+
+    def read_in_order(self) -> None:
+        """Rows of arguments are read in their order: number 0, 1, ..."""
+        self.job[[ROWS_AT, SOON_AT]] = address_of(self.in_order)
 
     def _bind(self, slot: int, array: Array) -> Array:
         self.table[slot] = address_of(array)
@@ -250,17 +260,21 @@ class Run:
         words = np.zeros(FIRST + len(data) + len(results) + len(figures), np.int64)
         words[STEP_AT], words[STOP] = self.address, address_of(stop.word)
         words[FIRST:] = [address_of(array) for array in (*kept, *results, *figures)]
+        in_place = self._in_place(data, variant)
+        words[PLACES], words[APART] = address_of(rows if in_place else self.in_order), rows.shape[1] * bool(in_place)
         if variant is not None:
             words[VARIANT_AT], words[VARIANT_JOB] = variant.address, variant.job_at
         # In one order, so that two loops never wait for each other; of one run the lock is taken twice.
         first, last_run = min(runs, key=id), max(runs, key=id)
         with _enter_once(first), last_run.lock if last_run is first else _enter_once(last_run), _own_room_after(runs):
             address = self._loop_for([array.dtype for array in data], variant)
-            if not self.batches:
-                self.batches = [_place(shape, dtype) for shape, dtype in self.arguments]
+            for number, argument in enumerate(self.arguments):
+                if number not in in_place and number not in self.batches:
+                    self.batches[number] = _place(*argument)
             for run in runs:
-                run.bind_batches(self.batches)
+                run.bind_batches([kept[n] if n in in_place else self.batches[n] for n in range(len(kept))])
             moving = [(ROWS, rows), (TURNS, turns), *enumerate(results, FIRST + len(data))]
+            moving += [(PLACES, rows)] if in_place else []
             done, last = 0, self.steps
             while done < len(rows) and not stop.word[0]:
                 alone = self.pace.alone
@@ -281,7 +295,7 @@ class Run:
         return [*(result[:done] for result in results), *(figure[:looked_into] for figure in figures)]
 
     def bind_batches(self, batches: Sequence[Array]) -> None:
-        """Point at the arrays into which a loop gathers."""
+        """Point at the arrays into which a loop gathers, or at what it would gather from."""
         self.is_bound = False
         for slot, batch in enumerate(batches, 1):
             self._bind(slot, batch)
@@ -297,6 +311,12 @@ class Run:
         self.launch(address, alone=alone, patience=_PATIENT)
         for run in runs:
             run.check()
+
+    def _in_place(self, data: Sequence[Array], variant: Run | None) -> tuple[int, ...]:
+        """The arguments whose rows a loop need not gather: all that the step reads where they lie, or none."""
+        found = self.recipe.in_place
+        fits = all(data[number].dtype == self.arguments[number][1] for number in found)
+        return found if fits and (variant is None or variant.recipe.in_place == found) else ()
 
     def _loop_for(self, sources: list[np.dtype[Any]], variant: Run | None) -> int:
         """The address of the loop that gathers from arrays of these types."""
@@ -361,6 +381,7 @@ def _own_room_after(runs: Sequence[Run]) -> Iterator[None]:
     finally:
         for run in runs:
             run.table[0], run.job[3] = address_of(run.arena), address_of(run.scratch)
+            run.read_in_order()
 
 
 def _share_room(runs: Sequence[Run]) -> None:

@@ -29,12 +29,13 @@ class Stages:
         simple = simplify(traced.graph)
         inputs = dict(zip(traced.reads, simple.inputs[traced.arguments :], strict=True))
         states = [inputs[state] for state in traced.writes]
+        self.arguments = traced.arguments
         self.graph = ShownGraph.showing(owned(split(simple, frozenset(states), target.parts)))
         results = len(self.graph.outputs) - len(traced.writes)
         kernels = ordered(fuse(self.graph), self.graph, results, states)
         self.plan: Plan = plan(kernels, self.graph, results, states)
         self.schedule = scheduled(kernels, self.plan, target)
-        self.module = Module(self.schedule, self.plan, target, flushes=bool(states))
+        self.module = Module(self.schedule, self.plan, target, traced.arguments, flushes=bool(states))
         self.kernels = Kernels.of(
             [kernel for turn in self.schedule.turns for kernel in turn.kernels], node_names(self.graph)
         )
@@ -43,4 +44,4 @@ class Stages:
     def timed(self) -> Module:
         """The module with a clock between the kernels."""
         module = self.module
-        return Module(self.schedule, self.plan, module.target, flushes=module.flushes, timed=True)
+        return Module(self.schedule, self.plan, module.target, self.arguments, flushes=module.flushes, timed=True)

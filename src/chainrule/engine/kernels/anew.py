@@ -17,8 +17,8 @@ def anew() -> Code:
     """A function for some rows and columns of any product.
 
     Its parameters are the addresses of the first row of the left operand, of the first column of the right one and of
-    the first sum; strides of the operands in elements; depth, rows and columns; and elements from one row of sums to
-    the next.
+    the first sum; strides of the operands in elements; depth, rows and columns; elements from one row of sums to the
+    next; and the address of numbers, and whether they (1) are those of the rows of the left operand, or of its columns.
     """
     return _anew("anew", _gathered)
 
@@ -31,20 +31,24 @@ def anew_by_rows() -> Code:
 def _anew(name: str, read: Callable[[Code, str, str], str]) -> Code:
     strides = ["left_down", "left_across", "right_down", "right_across"]
     numbers = [("i64", name) for name in (*strides, "depth", "rows", "columns", "stride")]
+    numbers += [("ptr", "numbers"), ("i64", "by_row"), ("i64", "by_column")]
     code = Code(name, [("ptr", "left"), ("ptr", "right"), ("ptr", "goal"), *numbers], internal=True)
     with code.loop("0", "%columns", SIDE) as column, code.loop("0", "%rows", _ROWS) as row:
         used = smaller(code, minus(code, "%columns", column), str(SIDE))
         mask = mask_of(code, used)
         last = minus(code, "%rows", "1")
         rows = [smaller(code, plus(code, row, number), last) for number in range(_ROWS)]  # some of them twice
-        lefts = [code.element("float", "%left", code.let(f"mul nsw i64 {each}, %left_down")) for each in rows]
+        lefts = [
+            code.element("float", "%left", code.let(f"mul nsw i64 {_numbered(code, each, '%by_row')}, %left_down"))
+            for each in rows
+        ]
         right = code.element("float", "%right", code.let(f"mul nsw i64 {column}, %right_across"))
         totals = [code.variable(VECTOR.type, "zeroinitializer") for _ in rows]
         with code.loop("0", "%depth") as step:
             here = code.element("float", right, code.let(f"mul nsw i64 {step}, %right_down"))
-            vector = read(code, here, mask)
+            vector, across = read(code, here, mask), _numbered(code, step, "%by_column")
             for left, total in zip(lefts, totals, strict=True):
-                place = code.element("float", left, code.let(f"mul nsw i64 {step}, %left_across"))
+                place = code.element("float", left, code.let(f"mul nsw i64 {across}, %left_across"))
                 factor = spread(code, VECTOR, code.let(f"load float, ptr {place}, align 4"))
                 after = "%" + code.fresh()
                 multiply_add(code, VECTOR, after, factor, vector, code.get(VECTOR.type, total))
@@ -53,6 +57,13 @@ def _anew(name: str, read: Callable[[Code, str, str], str]) -> Code:
             place = plus(code, code.let(f"mul nsw i64 {each}, %stride"), column)
             store_some(code, code.get(VECTOR.type, total), code.element("float", "%goal", place), used)
     return code
+
+
+def _numbered(code: Code, place: str, is_numbered: str) -> str:
+    """The number at a place of `%numbers`, or the place itself."""
+    word = code.element("i64", "%numbers", code.let(f"mul i64 {place}, {is_numbered}"))
+    number, is_it = code.let(f"load i64, ptr {word}"), code.let(f"icmp ne i64 {is_numbered}, 0")
+    return code.let(f"select i1 {is_it}, i64 {number}, i64 {place}")
 
 
 def _gathered(code: Code, address: str, lanes_used: str) -> str:

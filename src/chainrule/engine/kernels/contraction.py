@@ -8,6 +8,8 @@ is the sum over ascending depth, whatever tile it is in and whichever thread com
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chainrule.engine.code import Code
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Contraction
@@ -43,6 +45,7 @@ def write_contraction(
     ahead: Ahead | None = None,
     *,
     claimed: bool = False,
+    scattered: bool = False,
 ) -> None:
     """Write a thread's share of a product, and what `finish` writes for each tile once it is in memory.
 
@@ -50,8 +53,9 @@ def write_contraction(
 
     The function has parameters `%thread` and `%threads` (i64) and `%scratch` (aligned to 64 bytes, `scratch_bytes`
     long, used by this thread alone). Where threads claim their parts (`claimed`), also `%claims` and `%apart` (see
-    `shares.parts`), with `SITES` words for each thread that are 0 before. The product goes to its array if it is
-    `kept`, else only to `finish`.
+    `shares.parts`), with `SITES` words for each thread that are 0 before. Where the rows of the left operand's array
+    lie anywhere (`scattered`), also `%rows` and `%soon`: their numbers, and those of rows that are read soon. The
+    product goes to its array if it is `kept`, else only to `finish`.
     """
     if not contraction.node.size or not (kept or finish):
         return
@@ -62,7 +66,7 @@ def write_contraction(
     result = arrays[contraction.node] if kept else None
     task = Task(left, right, result, finish, ahead, claimed)
     if unit := Unit.of(product, target):
-        UnitWriter(code, product, unit, task).write()
+        UnitWriter(code, product, replace(unit, left=replace(unit.left, scattered=scattered)), task).write()
         return
     plan = Plan.of(product, target)
     writer = Writer(code, product, plan, Scratch.of(product, plan, kept), task)

@@ -169,7 +169,8 @@ class UnitWriter:
         name, matrix = (self.task.left, self.product.left) if lines.is_left else (self.task.right, self.product.right)
         source = start_of(code, self.product, name, matrix, batch)
         numbers = ", ".join(f"i64 {number}" for number in (times(code, place[0], 2), place[1], job))
-        self.packers[lines].call(code, f"ptr {source}, ptr {goal}, ptr {self.turned}, {numbers}")
+        others = ", ptr %rows, ptr %soon" if lines.scattered else ""
+        self.packers[lines].call(code, f"ptr {source}, ptr {goal}, ptr {self.turned}, {numbers}{others}")
 
     @contextmanager
     def _only(self, lines: Lines, piece: str, tiles: int) -> Iterator[None]:
@@ -345,16 +346,23 @@ class UnitWriter:
         code, product, stored = self.code, self.product, self.stored
         left, right = product.left, product.right
         starts, counts = [], []
+        by_row, by_column = (self.unit.left.scattered and apart != 1 for apart in (left.down, left.across))
+        rows = "%rows" if by_row or by_column else self.settings  # any that can be read
         for name, matrix, apart, lines, piece in (
             (self.task.left, left, left.down, product.rows, "row"),
             (self.task.right, right, right.across, product.columns, "column"),
         ):
             first = times(code, stored.get(code, piece), PIECE)
             start = start_of(code, product, name, matrix, stored.get(code, "batch"))
-            starts.append(code.element("float", start, times(code, first, apart)))
+            if piece == "row" and by_row:
+                rows = code.element("i64", rows, first)
+            else:
+                start = code.element("float", start, times(code, first, apart))
+            starts.append(start)
             counts.append(smaller(code, minus(code, str(lines), first), str(PIECE)))
         numbers = (left.down, left.across, right.down, right.across, product.depth, *counts, self.across)
-        listed = ", ".join(f"i64 {number}" for number in numbers)
+        listed = ", ".join([*(f"i64 {number}" for number in numbers), f"ptr {rows}"])
+        listed += f", i64 {int(by_row)}, i64 {int(by_column)}"
         again = shared(anew_by_rows if right.across == 1 else anew)
         again.call(code, f"ptr {starts[0]}, ptr {starts[1]}, ptr {goal}, {listed}")
 

@@ -12,7 +12,7 @@ A tile of the left operand is 16 rows, each 32 steps of the depth; a tile of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chainrule.engine.code import Code, Function, Kind
 from chainrule.engine.dtypes import float32
@@ -45,6 +45,8 @@ class Lines:
         Whether it is the left operand.
     far
         Whether it is so large that the next step of the depth is asked for while one is split.
+    scattered
+        Whether its vectors lie anywhere: vector `n` is number `%rows[n]` of them.
     """
 
     count: int
@@ -53,6 +55,7 @@ class Lines:
     along: int
     is_left: bool
     far: bool = False
+    scattered: bool = False
 
     @property
     def tiles(self) -> int:
@@ -80,9 +83,14 @@ class Lines:
         return self.is_left != (self.along == 1)
 
     @property
-    def _between(self) -> int:
+    def between(self) -> int:
         """Elements from one vector to the next."""
         return self.across if self.along == 1 else self.along
+
+    @property
+    def vectors(self) -> int:
+        """How many vectors in memory there are, each over all lines or over the whole depth."""
+        return self.count if self.along == 1 else self.depth
 
     @property
     def _is_ragged(self) -> bool:
@@ -100,13 +108,17 @@ class Lines:
         (`TURNED` bytes); the numbers of the first tile and of its first step of the depth; and the number of the job.
         Jobs go from step to step; the thirds of the second tile begin `steps` tiles after the first.
 
+        Of a scattered operand two more are addresses: of the vectors' numbers (`%rows`), and of the numbers of others
+        (`%soon`), of which the same part is asked for if they are elsewhere.
+
         It has no loop over the jobs: LLVM takes over long to choose the addresses in one.
         """
-        side = "left" if self.is_left else "right"
-        name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{'_far' * self.far}"
+        side, how = "left" if self.is_left else "right", "_far" * self.far + "_scattered" * self.scattered
+        name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{how}"
         numbers = [("i64", number) for number in ("tile", "step", "job")]
         pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "turned")]
-        code = Code(name, [*pointers, *numbers], internal=True)
+        others = [("ptr", pointer) for pointer in ("rows", "soon") if self.scattered]
+        code = Code(name, [*pointers, *numbers, *others], internal=True)
         pair, number = code.let(f"udiv i64 %job, {self.jobs}"), code.let(f"urem i64 %job, {self.jobs}")
         second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
         tile, place = plus(code, "%tile", second), plus(code, times(code, second, steps), step)
@@ -117,8 +129,8 @@ class Lines:
 
     def _job(self, code: Code, tile: str, step: str, goal: str, number: str) -> None:
         line, first = times(code, tile, SIDE), times(code, step, STEPS)
-        start = plus(code, times(code, line, self.across), times(code, first, self.along))
-        start = code.element("float", "%source", start)
+        vector, element = (line, first) if self.along == 1 else (first, line)
+        start = _Vectors(self, "%source").moved(code, vector, element)
         if not self._is_ragged:
             self._part_of_tile(code, start, goal, number, None)
             return
@@ -135,42 +147,83 @@ class Lines:
             part = _Part(vectors, tuple(mask_of(code, count) for count in lanes))
             self._part_of_tile(code, start, goal, number, part)
 
-    def _part_of_tile(self, code: Code, start: str, goal: str, number: str, part: _Part | None) -> None:
+    def _part_of_tile(self, code: Code, start: _Vectors, goal: str, number: str, part: _Part | None) -> None:
         """A job: some rows of a tile; where vectors have to be transposed for it, that is done half by half before."""
-        apart, half = self._between, SIDE * self.along
         if not self.is_turned:
             row = times(code, number, _ROWS)
-            starts = (start, code.element("float", start, str(half)))
-            for line in range(_ROWS * self.far):
-                for here in starts:
-                    self._fetch(code, code.element("float", here, times(code, plus(code, row, line), apart)))
-            _rows(code, starts, apart, goal, row, part)
+            starts = (start, self._half(code, start, "1"))
+            for here in starts:
+                self._ask(code, here.moved(code, row, "0"), _ROWS)
+            _rows(code, starts, goal, row, part)
             return
         with code.when(code.let(f"icmp slt i64 {number}, 2")):
-            self._turn(code, code.element("float", start, times(code, number, half)), number, part)
+            self._turn(code, self._half(code, start, number), number, part)
         with code.when(code.let(f"icmp sge i64 {number}, 2")):
-            row = times(code, minus(code, number, "2"), _ROWS)
-            _rows(code, ("%turned", code.element("float", "%turned", str(SIDE))), STEPS, goal, row, None)
+            turned = _Vectors(Lines(SIDE, STEPS, STEPS, 1, self.is_left), "%turned")
+            quarter = minus(code, number, "2")
+            row = times(code, quarter, _ROWS)
+            if self.scattered:  # not by the job that reads, as too many at once hold up what else is read
+                self._ask(code, start.moved(code, times(code, quarter, STEPS // _QUARTERS), "0"), STEPS // _QUARTERS)
+            _rows(code, (turned, turned.moved(code, "0", str(SIDE))), goal, row, None)
 
-    def _turn(self, code: Code, start: str, half: str, part: _Part | None) -> None:
+    def _half(self, code: Code, start: _Vectors, half: str) -> _Vectors:
+        """Where one half of a tile's steps begins."""
+        steps = times(code, half, SIDE)
+        return start.moved(code, *(("0", steps) if self.along == 1 else (steps, "0")))
+
+    def _turn(self, code: Code, start: _Vectors, half: str, part: _Part | None) -> None:
         """The vectors of one half of a tile, transposed."""
         if part:
             is_first = code.let(f"icmp eq i64 {half}, 0")
             count = code.let(f"select i1 {is_first}, i64 {part.vectors[0]}, i64 {part.vectors[1]}")
             lanes = code.let(f"select i1 {is_first}, i{SIDE} {part.lanes[0]}, i{SIDE} {part.lanes[1]}")
             part = _Part((count, count), (lanes, lanes))
-        places = [code.element("float", start, str(number * self._between)) for number in range(SIDE)]
-        for place in places if self.far else ():
-            self._fetch(code, place)
+        places = [start.at(code, number) for number in range(SIDE)]
+        if not self.scattered:
+            self._ask(code, start, SIDE)
         vectors = [_line(code, place, part, 0, number) for number, place in enumerate(places)]
         goal = code.element("float", "%turned", times(code, half, SIDE))
         for number, vector in enumerate(transpose(code, VECTOR, vectors)):
             there = code.element("float", goal, str(number * STEPS))
             code.do(f"store {VECTOR.type} {vector}, ptr {there}, align 64")
 
-    def _fetch(self, code: Code, address: str) -> None:
-        """Ask for what lies in the next step of the depth."""
-        code.fetch(code.element("float", address, str(STEPS * self.along)), cache=2)
+    def _ask(self, code: Code, start: _Vectors, count: int) -> None:
+        """Ask for what will be split later, beside some vectors."""
+        if self.scattered:
+            with code.when(code.let("icmp ne ptr %rows, %soon")):
+                for number in range(count):
+                    code.fetch(start.at(code, number, "%soon"), cache=2)
+        elif self.far:  # the next step of the depth
+            for number in range(count):
+                code.fetch(code.element("float", start.at(code, number), str(STEPS * self.along)), cache=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """Vectors of an operand in memory, from one of them and from one of its elements on."""
+
+    lines: Lines
+    address: str
+    first: str = "0"  # its number, if they are scattered
+
+    def moved(self, code: Code, vectors: str, elements: str) -> _Vectors:
+        """So many vectors, and so many elements further."""
+        if self.lines.scattered:
+            return replace(
+                self, address=code.element("float", self.address, elements), first=plus(code, self.first, vectors)
+            )
+        place = plus(code, times(code, vectors, self.lines.between), elements)
+        return replace(self, address=code.element("float", self.address, place))
+
+    def at(self, code: Code, number: str | int, rows: str = "%rows") -> str:
+        """The address of a vector."""
+        place = str(number)
+        if self.lines.scattered:
+            place = plus(code, self.first, place)
+            if self.lines.vectors % (SIDE if self.lines.along == 1 else STEPS):  # a tile may have less
+                place = smaller(code, place, str(self.lines.vectors - 1))
+            place = code.let(f"load i64, ptr {code.element('i64', rows, place)}")
+        return code.element("float", self.address, times(code, place, self.lines.between))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +234,11 @@ class _Part:
     lanes: tuple[str, ...]
 
 
-def _rows(code: Code, starts: tuple[str, str], apart: int, goal: str, first: str, part: _Part | None) -> None:
-    """A quarter of the rows of a tile, from pairs of vectors that begin at `starts` and are `apart` from row to row."""
+def _rows(code: Code, starts: tuple[_Vectors, _Vectors], goal: str, first: str, part: _Part | None) -> None:
+    """A quarter of the rows of a tile, each from a pair of vectors."""
     for number in range(_ROWS):
         row = plus(code, first, number)
-        place = times(code, row, apart)
-        pair = [_line(code, code.element("float", start, place), part, half, row) for half, start in enumerate(starts)]
+        pair = [_line(code, start.at(code, row), part, half, row) for half, start in enumerate(starts)]
         there = code.element("i32", goal, times(code, row, SIDE))
         for third, words in enumerate(thirds(code, *pair)):
             code.do(f"store <{SIDE} x i32> {words}, ptr {code.element('i8', there, str(third * TILE))}, align 64")
