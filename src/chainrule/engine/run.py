@@ -124,6 +124,7 @@ class Run:
         self.job = np.zeros(JOB, np.int64)
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
         self.in_order = np.arange(max([1, *(arguments[number][0][0] for number in recipe.in_place)]), dtype=np.int64)
+        self.in_order_at = address_of(self.in_order)
         self.read_in_order()
         self.scratch = np.zeros(0, np.uint8)
         self._make_room(1)
@@ -184,7 +185,7 @@ class Run:
 
     def read_in_order(self) -> None:
         """Rows of arguments are read in their order: number 0, 1, ..."""
-        self.job[[ROWS_AT, SOON_AT]] = address_of(self.in_order)
+        self.job[ROWS_AT] = self.job[SOON_AT] = self.in_order_at
 
     def _bind(self, slot: int, array: Array) -> Array:
         self.table[slot] = address_of(array)
@@ -248,9 +249,9 @@ class Run:
         """See `Program.loop`."""
         rows = self._checked(data, rows)
         turns = _turns(at, len(rows), variant is not None)
-        looks = np.count_nonzero(turns >= 0)
+        looks = 0 if turns is None else int(np.count_nonzero(turns >= 0))
         sizes, more_sizes = (run.table_of_results()[1] if run else () for run in (self, variant))
-        needed = len(rows) * sum(sizes) + int(looks) * sum(more_sizes[len(sizes) :])
+        needed = len(rows) * sum(sizes) + looks * sum(more_sizes[len(sizes) :])
         require_room_for_results(needed, len(rows))
         kept = [contiguous(array) for array in data]
         results = [np.empty((len(rows), *shape), dtype) for shape, dtype in self.results]
@@ -273,8 +274,9 @@ class Run:
                     self.batches[number] = _place(*argument)
             for run in runs:
                 run.bind_batches([kept[n] if n in in_place else self.batches[n] for n in range(len(kept))])
-            moving = [(ROWS, rows), (TURNS, turns), *enumerate(results, FIRST + len(data))]
+            moving = [(ROWS, rows), *enumerate(results, FIRST + len(data))]
             moving += [(PLACES, rows)] if in_place else []
+            moving += [] if turns is None else [(TURNS, turns)]
             done, last = 0, self.steps
             while done < len(rows) and not stop.word[0]:
                 alone = self.pace.alone
@@ -291,7 +293,7 @@ class Run:
                 done += made
                 last = max(1, min(round(SLICE / max(seconds, 1e-9)), _GROWTH * last))
             self.steps = last
-        looked_into = np.count_nonzero(turns[:done] >= 0)
+        looked_into = 0 if turns is None else np.count_nonzero(turns[:done] >= 0)
         return [*(result[:done] for result in results), *(figure[:looked_into] for figure in figures)]
 
     def bind_batches(self, batches: Sequence[Array]) -> None:
@@ -359,9 +361,10 @@ class Run:
         if rows.ndim != 2 or rows.shape[1] != batch or rows.dtype.kind not in "iu":
             raise ShapeError(f"loop: rows must hold integers of shape (steps, {batch}), but it is {rows.shape}.")
         least = min(map(len, data), default=0)
-        if rows.size and (rows.min() < 0 or rows.max() >= least):
+        numbers = np.ascontiguousarray(rows, np.int64)
+        if rows.size and numbers.view(np.uint64).max() >= least:  # in one pass, as negative ones are the largest there
             raise ArgumentError(f"loop: rows holds {rows.min()} to {rows.max()}, but there are rows 0 to {least - 1}.")
-        return np.ascontiguousarray(rows, np.int64)
+        return numbers
 
     def check(self) -> None:
         """Raise what the native code could not."""
@@ -438,8 +441,10 @@ def _loop_module(
     return text, target, key_of(f"loop {parts}", target)
 
 
-def _turns(at: Array | None, steps: int, has_variant: bool) -> Array:
-    """For each step which turn of the variant it is, from 0; -1 where it is none."""
+def _turns(at: Array | None, steps: int, has_variant: bool) -> Array | None:
+    """For each step which turn of the variant it is, from 0; -1 where it is none. None: there is no variant."""
+    if at is None and not has_variant:
+        return None
     at = np.zeros(steps, bool) if at is None else at
     if at.shape != (steps,) or at.dtype != bool or (not has_variant and at.any()):
         raise ArgumentError(
