@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.engine.code import REGISTER, Code, Kind
-from chainrule.engine.dtypes import DType, bool_, float32, float64
+from chainrule.engine.dtypes import DType, bool_, float64
 from chainrule.engine.lanes import Lanes
 from chainrule.engine.mathematics import angles, exponentials, logarithms
 from chainrule.engine.mathematics.powers import power
@@ -302,9 +302,9 @@ def _rounding(name: str) -> Emitter:
 
 
 def _square_root(code: Code, kind: Kind, x: str) -> str:
-    if code.estimated and kind == Kind(float32, 16):
+    if code.estimated and kind.lanes * kind.dtype.itemsize == 64:
         code.roots += 1
-        if code.roots % 2:
+        if code.roots % 2 or kind.dtype == float64:
             return square_root(code, kind, x)
     return intrinsic("sqrt")(code, kind, x)
 
