@@ -1,5 +1,6 @@
 """Bands: kernels along the same rows, block by block of rows, with the bits that they have one after the other."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,6 +18,12 @@ from engine.fuzzing import search
 from engine.guarded import run_guarded
 
 NEAR, FAR = replace(host(), first_cache=4096), replace(host(), first_cache=2**40)  # with the latter there are no bands
+
+
+@pytest.fixture(autouse=True)
+def only_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bands that are there for threads to share only."""
+    monkeypatch.setattr(bands, "SMALL", math.inf)
 
 
 @pytest.fixture

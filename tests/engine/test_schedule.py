@@ -53,11 +53,15 @@ def test_one_thread_never_waits_for_itself() -> None:
     assert phases(made) == [[True] * len(made.turns)]
 
 
-def test_little_work_between_products_is_one_phase_and_the_rest_of_it_runs_beside_a_product() -> None:
-    """The products by the wide weight and for its gradient are shared; softmax and the second layer are not."""
-    first, alone, last = phases(step([784, 128, 10], 64, nn.ReLU()))
+def test_little_work_between_products_is_shared_by_rows_and_the_rest_of_it_runs_beside_a_product() -> None:
+    """From the first layer's sums to the gradients of each block of rows the threads do not meet."""
+    made = step([784, 128, 10], 64, nn.ReLU())
+    first, between, last = phases(made)
     assert not first[-1]
-    assert all(alone)
+    assert between == [False]
+    (band,) = [turn for turn in made.turns if turn.blocks]
+    assert band.is_shared
+    assert len(band.kernels) >= 8
     assert not last[-1]
     assert last.count(True) > 1  # the loss goes to its place and the other parameters move while the product begins
 

@@ -137,7 +137,8 @@ def test_a_sum_over_rows_is_cut_where_the_sums_are_fewer_than_what_is_read(
         ((256, 64), 0, [(4, 1, 64)]),
         ((249, 64), 0, [(3, 1, 64)]),
         ((251, 64), 0, []),  # a prime number of rows
-        ((128, 32), 0, []),  # few bytes
+        ((64, 32), 0, [(2, 1, 32)]),
+        ((64, 31), 0, []),  # few bytes
         ((256, 65), 0, []),  # long rows, that are read in pieces
         ((2000, 64), 0, []),  # many rows, of which each adds a rounding
         ((64, 256), 1, []),  # each row has a sum of its own

@@ -1,7 +1,9 @@
 """Bands: kernels that go along the same rows are run block by block of rows, so that what one has made is still in the
 first cache when the next one reads it, and no thread waits for another in between.
 
-A softmax is such a band: the largest of each row, the exponentials, their sum, the quotients. The function of a kernel
+A softmax is such a band: the largest of each row, the exponentials, their sum, the quotients. Where all of it is near
+anyway, there are a few blocks for threads to share, and moderate products may be in it: of a small network everything
+from the first layer to the gradients of each block, so that the threads meet once. The function of a kernel
 does the part of a thread; asked for part b of B, it does the b-th of B equal runs of its points. What it reads and
 writes there has to be the b-th of B equal runs of the arrays, too (`is_local`), wherever another kernel of the band
 writes the same bytes.
@@ -15,11 +17,13 @@ from dataclasses import dataclass, replace
 
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Node, Shape
-from chainrule.engine.kernel import Access, Kernel, Loop, Reduction, accesses, contiguous, nodes_made
+from chainrule.engine.kernel import Access, Contraction, Kernel, Loop, Reduction, accesses, contiguous, nodes_made
+from chainrule.engine.kernels.contraction import contraction_splits
 from chainrule.engine.kernels.loops import loop_axes, loop_splits
 from chainrule.engine.kernels.reductions import kept_axes, reduction_splits
 from chainrule.engine.memory import ARENA, Home, Plan
 from chainrule.engine.target import Target
+from chainrule.engine.work import CLAIMED, SMALL, cycles
 
 _SHARE = 0.5  # of the first cache, or for long rows of the second, for what a block of rows touches
 _LEAST = 16  # blocks, so that threads can share them out
@@ -38,11 +42,14 @@ class Band:
         In how many blocks of rows they are run in turn; 0: it is one kernel.
     inside
         Places in the arena, and their bytes, of what nobody else needs: a block of each is enough.
+    is_shared
+        Whether the blocks are there for threads to share: one thread alone does all at once.
     """
 
     members: tuple[int, ...]
     blocks: int = 0
     inside: tuple[tuple[Home, int], ...] = ()
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +95,32 @@ def may_have_bands(kernels: Sequence[Kernel], target: Target) -> bool:
     )
 
 
-def bands(kernels: Sequence[Kernel], before: Sequence[set[int]], plan: Plan, target: Target) -> list[Band]:
-    """Bands in an order in which each kernel comes after those `before` it; most are of one kernel."""
-    finder, found, place = _Finder(kernels, plan, target), list[Band](), list[int]()
+def bands(
+    kernels: Sequence[Kernel], before: Sequence[set[int]], small: Sequence[bool], plan: Plan, target: Target
+) -> list[Band]:
+    """Bands in an order in which each kernel comes after those `before` it; most are of one kernel.
+
+    What is `small`, and needs only what is small too, comes first, so that a band may need it that has begun by then.
+    """
+    finder, found, place = _Finder(kernels, plan, target), list[Band](), dict[int, int]()
+    is_first = list[bool]()
     for number, earlier in enumerate(before):
-        last = max((place[other] for other in earlier), default=-1)
+        is_first.append(small[number] and all(is_first[other] for other in earlier))
+    for number in sorted(range(len(kernels)), key=lambda number: not is_first[number]):
+        last = max((place[other] for other in before[number]), default=-1)
         longer = finder.joined(found[last], number) if last >= 0 else None
         if longer:
             found[last] = longer
         else:
             found.append(Band((number,)))
-        place.append(last if longer else len(found) - 1)
+        place[number] = last if longer else len(found) - 1
+    found = [single for band in found for single in finder.worthwhile(band)]
     several = finder.needed_by_several(found)
-    return [replace(band, inside=finder.inside(band, several)) if band.blocks else band for band in found]
+    is_near = [band.blocks > 0 and not band.is_shared for band in found]
+    return [
+        replace(band, inside=finder.inside(band, several)) if near else band
+        for band, near in zip(found, is_near, strict=True)
+    ]
 
 
 class _Finder:
@@ -113,22 +133,33 @@ class _Finder:
     def joined(self, band: Band, number: int) -> Band | None:
         """The band with one more kernel, or None where that cannot be run block by block with the others."""
         members = (*band.members, number)
-        if not all(isinstance(self.kernels[member], Loop | Reduction) for member in (band.members[0], number)):
+        if not all(isinstance(self.kernels[member], Loop | Reduction | Contraction) for member in members):
             return None
         touches = [(member, touch) for member in members for touch in self._touches(member)]
         pairs = [(one, two) for m, one in touches for n, two in touches if m < n and one.meets(two)]
         if any((one.home, one.size) != (two.home, two.size) for one, two in pairs):
             return None
         shared = {id(touch): touch for pair in pairs for touch in pair}.values()
-        for blocks in self._choices(members):
+        choices = [] if band.is_shared else [(blocks, False) for blocks in self._choices(members)]
+        if self.target.parts > 1 and (band.is_shared or not band.blocks):
+            choices.append((self.target.parts, True))
+        for blocks, is_shared in choices:
             splits = all(self._splits(self.kernels[member], blocks) for member in members)
             if splits and all(touch.is_local(blocks) for touch in shared):
-                return Band(members, blocks)
+                return Band(members, blocks, is_shared=is_shared)
         return None
+
+    def worthwhile(self, band: Band) -> list[Band]:
+        """The band, or its members one by one where they are too little work to be shared."""
+        if not band.is_shared or sum(cycles(self.kernels[member], self.target) for member in band.members) >= SMALL:
+            return [band]
+        return [Band((member,)) for member in band.members]
 
     def _choices(self, members: tuple[int, ...]) -> list[int]:
         """In how many blocks kernels might be run, the best first: so few that a block stays in the first cache, or, of
         long rows, so many that it stays in the second."""
+        if any(isinstance(self.kernels[member], Contraction) for member in members):
+            return []
         size = sum({touch.home: touch.size for member in members for touch in self._touches(member)}.values())
         rows = math.gcd(*(_rows(self.kernels[member]) for member in members))
         if not rows or size <= self.target.first_cache:
@@ -140,9 +171,14 @@ class _Finder:
 
     def _splits(self, kernel: Kernel, blocks: int) -> bool:
         """Whether part b of so many blocks is the b-th of equal runs of a kernel's points."""
-        if isinstance(kernel, Loop):
-            return loop_splits(kernel, blocks, self.target)
-        return isinstance(kernel, Reduction) and reduction_splits(kernel, blocks)
+        match kernel:
+            case Loop():
+                return loop_splits(kernel, blocks, self.target)
+            case Reduction():
+                return reduction_splits(kernel, blocks)
+            case Contraction():
+                return cycles(kernel, self.target) < CLAIMED and contraction_splits(kernel, blocks, self.target)
+        return False
 
     def _touches(self, number: int) -> list[_Touch]:
         if number not in self._touched:
@@ -189,18 +225,30 @@ def _arrays(kernel: Kernel) -> set[Node]:
 
 
 def _touched(kernel: Kernel, plan: Plan) -> Iterator[_Touch]:
-    """What a loop or a reduction touches."""
-    if not isinstance(kernel, Loop | Reduction):
+    """What a loop, a reduction or a product touches."""
+    if not isinstance(kernel, Loop | Reduction | Contraction):
         return
+    domain = kernel.node.shape if isinstance(kernel, Contraction) else kernel.domain
+    operands = dict(_operands(kernel)) if isinstance(kernel, Contraction) else {}
     for access in accesses(kernel):
-        yield _Touch(plan.homes[array_of(access.array)], access, kernel.domain, writes=False)
-    if isinstance(kernel, Loop):
-        for store in kernel.stores:
-            yield _Touch(plan.homes[array_of(store.access.array)], store.access, kernel.domain, writes=True)
-    else:
-        kept = kernel.domain[: len(kernel.domain) - kernel.reduced]
+        where, over = operands.get(id(access), (access, domain))
+        yield _Touch(plan.homes[array_of(access.array)], where, over, writes=False)
+    for store in () if isinstance(kernel, Reduction) else kernel.stores:
+        yield _Touch(plan.homes[array_of(store.access.array)], store.access, domain, writes=True)
+    if isinstance(kernel, Reduction) or (isinstance(kernel, Contraction) and kernel.kept):
+        kept = domain[: len(domain) - kernel.reduced] if isinstance(kernel, Reduction) else domain
         whole = Access(kernel.node, 0, contiguous(kept))
         yield _Touch(plan.homes[array_of(kernel.node)], whole, kept, writes=True)
+
+
+def _operands(product: Contraction) -> Iterator[tuple[int, tuple[Access, Shape]]]:
+    """How a product goes through its operands: over (batch, rows, columns, depth)."""
+    depth = product.node.inputs[0].shape[-1]
+    domain = (*product.node.shape, depth)
+    for access, is_left in ((product.left, True), (product.right, False)):
+        *batch, first, last = access.strides
+        strides = (*batch, first, 0, last) if is_left else (*batch, 0, last, first)
+        yield id(access), (replace(access, strides=strides), domain)
 
 
 def _bytes(node: Node) -> int:

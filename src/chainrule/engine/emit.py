@@ -128,10 +128,12 @@ class Module:
         self.is_alone = all(call.turn.alone for call in self.calls)
         self.claim_words = SITES * sum(call.turn.claimed for call in self.calls)
         self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT
-        scratch = [_scratch(call.kernel, target) for _, call, _ in self._functions.values()]
+        scratch = [_scratch(call, target) for _, call, _ in self._functions.values()]
         self.scratch = self.claims + max([*scratch, *(_inside_bytes(turn) for turn in schedule.turns)], default=0)
         self.sites = tuple(site for call in self.calls for site in call.sites)
-        turns = [f"{len(turn.kernels)} {turn.blocks} {turn.alone} {turn.waits}" for turn in schedule.turns]
+        turns = [
+            f"{len(turn.kernels)} {turn.blocks} {turn.alone} {turn.waits} {turn.is_shared}" for turn in schedule.turns
+        ]
         calls = [f"{call.function} {call.homes}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
         functions = [f"{text}\nfrom {starts}" for text, (_, _, starts) in self._functions.items()]
@@ -142,6 +144,7 @@ class Module:
         starts = _starts(kernel, names)
         scattered = isinstance(kernel, Contraction) and kernel.left.array in self.in_place
         where = " of rows anywhere" if scattered else ""
+        where += f" in {turn.blocks} blocks" * (isinstance(kernel, Contraction) and turn.blocks > 0)
         signature = f"{turn.alone and not turn.blocks}{where} {kernel_text(kernel, names, starts)}"
         begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
         sites = _sites(kernel)
@@ -210,10 +213,12 @@ def _sites(kernel: Kernel) -> tuple[Node, ...]:
     return tuple(dict.fromkeys([*own, *(part.node for part in expressions(kernel) if isinstance(part, Gather))]))
 
 
-def _scratch(kernel: Kernel, target: Target) -> int:
+def _scratch(call: Call, target: Target) -> int:
+    kernel = call.kernel
     if not isinstance(kernel, Contraction):
         return 0
-    return -(-scratch_bytes(kernel, target, kernel.kept, bool(kernel.stores)) // ALIGNMENT) * ALIGNMENT
+    size = scratch_bytes(kernel, target, kernel.kept, bool(kernel.stores), call.turn.blocks)
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _inside_bytes(turn: Turn) -> int:
@@ -236,9 +241,9 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     if isinstance(call.kernel, Contraction):
         epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
         finish = epilogue if call.kernel.stores else None
-        kept, claimed = call.kernel.kept, call.turn.claimed
-        how = {"claimed": claimed, "scattered": call.scattered}
-        write_contraction(code, call.kernel, arrays, target, finish, kept, epilogue.ahead, **how)
+        kept, turn = call.kernel.kept, call.turn
+        more = epilogue.ahead, turn.claimed, call.scattered, turn.blocks
+        write_contraction(code, call.kernel, arrays, target, finish, kept, *more)
         return [*epilogue.functions, code]
     made = nodes_made(call.kernel)
     write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
@@ -352,11 +357,14 @@ class _Calls:
 
     def _band(self, turn: Turn, places: Sequence[_Place]) -> None:
         """Kernels that are run block by block: each thread does its part of the blocks, or the first one all."""
-        code, blocks = self.code, turn.blocks
+        code, blocks = self.code, str(turn.blocks)
         for place in places:
             self._arguments(place)  # loads what is the same for all blocks
         with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
-            low, high = ("0", str(blocks)) if turn.alone else Share(code, [blocks]).bounds
+            low, high = ("0", blocks) if turn.alone else Share(code, [turn.blocks]).bounds
+            if turn.is_shared:
+                one = code.let("icmp eq i64 %threads, 1")
+                high, blocks = (code.let(f"select i1 {one}, i64 1, i64 {number}") for number in (high, blocks))
             with code.loop(low, high) as block:
                 for place in places:
                     arguments = self._arguments(place, block)

@@ -22,6 +22,7 @@ ARENA = 0
 _WORTH = 2**14  # bytes for which a kernel is moved forward
 _CACHED = 2**18  # bytes of an array that stays in the cache of a core
 _SPARE = 2**20  # bytes that places of their own may take
+_TINY, _FEW = 2**13, 2**16  # bytes of an array that shares its place with none, and of all of those
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +238,16 @@ def _fill_arena(homes: dict[Node, Home], spans: dict[Node, tuple[int, int]]) -> 
     """Give every array without a home one in the arena.
 
     What stays in the caches shares its place only with arrays that are like it: threads share those out alike, so that
-    each finds the place in the cache of its own core. Where that takes much room, all share with all.
+    each finds the place in the cache of its own core. A few tiny ones share with none, so that no kernel has to wait
+    until others have read what was there before. Where that takes much room, all share with all.
     """
     homeless = [node for node in spans if node not in homes]
-    alike: dict[tuple[Shape, int] | None, list[Node]] = {}
+    alike: dict[object, list[Node]] = {}
+    tiny = [node for node in homeless if _bytes(node) <= _TINY]
+    alone = set(tiny) if sum(map(_bytes, tiny)) <= _FEW else set()
     for node in homeless:
-        kind = (node.shape, node.dtype.itemsize) if _bytes(node) <= _CACHED else None
-        alike.setdefault(kind, []).append(node)
+        like = (node.shape, node.dtype.itemsize) if _bytes(node) <= _CACHED else None
+        alike.setdefault(node if node in alone else like, []).append(node)
     apart: dict[Node, Home] = {}
     reached = 0
     for nodes in alike.values():

@@ -20,10 +20,9 @@ from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Contraction, Kernel, accesses, nodes_made
 from chainrule.engine.memory import ALIGNMENT, ARENA, Home, Plan
 from chainrule.engine.target import Target
-from chainrule.engine.work import cycles, done_alone
+from chainrule.engine.work import CLAIMED, cycles, done_alone
 
 Span = tuple[int, int, int]  # a slot of the table, the first byte, and past the last byte
-_CLAIMED = 100_000  # cycles of a product from which claims cost less than to wait for a thread that is late
 _PLACES = 256  # into which the arena is cut, to find who has touched the same bytes
 
 
@@ -45,6 +44,8 @@ class Turn:
         Whether threads claim their parts of it, piece by piece, so that nobody waits for a core that is busy.
     inside
         Places in the arena, and their bytes, of what nobody needs but the band: a block of each is enough.
+    is_shared
+        Whether the blocks are there for threads to share: one thread alone does all at once.
     """
 
     kernels: tuple[Kernel, ...]
@@ -53,6 +54,7 @@ class Turn:
     waits: bool
     claimed: bool = False
     inside: tuple[tuple[Home, int], ...] = ()
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,9 @@ def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule
     if all(small) and not may_have_bands(kernels, target):
         return Schedule(tuple([Turn((kernel,), 0, alone=True, waits=False) for kernel in kernels]), tuple(kernels))
     before = conflicts(kernels, plan)
-    found = bands(kernels, before, plan, target)
+    found = bands(kernels, before, small, plan, target)
     place = {member: number for number, band in enumerate(found) for member in band.members}
-    alone = [all(small[member] for member in band.members) for band in found]
+    alone = [not band.is_shared and all(small[member] for member in band.members) for band in found]
     earlier = [
         {place[other] for member in band.members for other in before[member]} - {number}
         for number, band in enumerate(found)
@@ -114,7 +116,8 @@ def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule
     for number, others in enumerate(earlier):
         least = [phases[other] + (not (alone[other] and alone[number])) for other in others]
         phases.append(max(least, default=0))
-    large = [_claimed_work(kernels[band.members[0]], target) if not alone[n] else 0.0 for n, band in enumerate(found)]
+    single = [not alone[number] and not band.blocks for number, band in enumerate(found)]
+    large = [_claimed_work(kernels[found[n].members[0]], target) if single[n] else 0.0 for n in range(len(found))]
     claimed = [0.0] * (max(phases, default=0) + 1)
     for phase, work in zip(phases, large, strict=True):
         claimed[phase] += work
@@ -124,14 +127,15 @@ def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule
     turns = []
     for n, last in zip(order, met, strict=False):
         members = tuple([kernels[member] for member in found[n].members])
-        turns.append(Turn(members, found[n].blocks, alone[n], phases[n] > last, large[n] > 0, found[n].inside))
+        band = found[n]
+        turns.append(Turn(members, band.blocks, alone[n], phases[n] > last, large[n] > 0, band.inside, band.is_shared))
     return Schedule(tuple(turns), tuple(kernels))
 
 
 def _claimed_work(kernel: Kernel, target: Target) -> float:
     """The cycles of a kernel whose parts are claimed; 0 for others."""
     work = cycles(kernel, target) if isinstance(kernel, Contraction) else 0.0
-    return work if work >= _CLAIMED else 0.0
+    return work if work >= CLAIMED else 0.0
 
 
 def _move_beside(

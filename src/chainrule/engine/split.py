@@ -23,6 +23,8 @@ from chainrule.engine.graph import Graph, Node, infer
 from chainrule.engine.op import Op
 
 _LEAST = 64  # rows of a weight in a part
+_FEWEST = 32  # rows of what a gradient sums over in a part
+_LITTLE = 2**14  # bytes of them from which they are summed by the threads that made them
 _READ = 2**19  # bytes of a weight from which threads share the reading of it
 _DOZENS = range(33, 65)  # rows by a weight that does not change for which it was measured to pay on two threads
 _SHORT = 512  # bytes of a row, whose sums stay in registers all at once
@@ -79,9 +81,9 @@ def _parts_of_rows(product: Node, most: int) -> int:
     """How many parts of the rows are worth it: their sums have to be fewer than the numbers that are read."""
     (rows, columns), depth = product.shape, product.inputs[1].shape[0]
     read = depth * (rows + columns)
-    if read * product.dtype.itemsize < _NEAR:
+    if read * product.dtype.itemsize < _LITTLE:
         return 1
-    return _largest(depth, most, lambda n: n * _LEAST <= depth and 2 * n * product.size <= read)
+    return _largest(depth, most, lambda n: n * _FEWEST <= depth and 2 * n * product.size <= read)
 
 
 def _seen_through(node: Node) -> Node:
@@ -95,11 +97,11 @@ def _parts_of_sum(total: Node, most: int) -> int:
     """How many parts are worth it for a sum over the rows of a matrix, such as the gradient of a bias."""
     source = total.inputs[0]
     is_of_rows = len(source.shape) == 2 and total.attributes["axes"] == (0,) and source.dtype.kind == "f"
-    if not is_of_rows or source.op in VIEWS or source.size * source.dtype.itemsize < _NEAR:
+    if not is_of_rows or source.op in VIEWS or source.size * source.dtype.itemsize < _LITTLE:
         return 1
     if source.shape[1] * source.dtype.itemsize > _SHORT or source.shape[0] > _ROWS:
         return 1
-    return _largest(source.shape[0], most, lambda n: n * _LEAST <= source.shape[0])
+    return _largest(source.shape[0], most, lambda n: n * _FEWEST <= source.shape[0])
 
 
 def _largest(depth: int, most: int, fits: Callable[[int], bool]) -> int:

@@ -23,8 +23,10 @@ from chainrule.engine.kernel import parts as parts_of
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
 
-_SMALL = 8000  # cycles of a kernel below which a second thread costs more than it saves: the threads meet twice
+SMALL = 8000  # cycles of a kernel below which a second thread costs more than it saves: the threads meet twice
 _WORTH = 30000  # cycles that the kernels which are shared must have on average: threads send each other what they read
+
+CLAIMED = 100_000  # cycles of a product from which claims cost less than to wait for a thread that is late
 
 _FETCHED = 0.1  # cycles for a byte of which each thread has made a part: half of the lines come from another core
 _STREAM = 24  # bytes that come from the second cache in a cycle
@@ -42,7 +44,7 @@ def done_alone(kernels: Sequence[Kernel], target: Target) -> list[bool]:
     """
     can_share = [isinstance(kernel, Loop | Reduction | Contraction) for kernel in kernels]
     work = [cycles(kernel, target) if can else 0.0 for kernel, can in zip(kernels, can_share, strict=True)]
-    shared = [each for each in work if each >= _SMALL]
+    shared = [each for each in work if each >= SMALL]
     if sum(shared) < _WORTH * len(shared) or not shared:
         return [True] * len(work)
     spread: set[Node] = set()  # what several threads have made
@@ -50,7 +52,7 @@ def done_alone(kernels: Sequence[Kernel], target: Target) -> list[bool]:
     for kernel, each, can in zip(kernels, work, can_share, strict=True):
         own = _read_in_parts(kernel) & spread
         fetched = _FETCHED * sum(array.size * array.dtype.itemsize for array in own)
-        found.append(not can or each + fetched < _SMALL)
+        found.append(not can or each + fetched < SMALL)
         if not found[-1]:
             spread |= {*nodes_made(kernel)}
     return found

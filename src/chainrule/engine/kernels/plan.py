@@ -54,13 +54,18 @@ class Matrix:
         """The same elements with rows and columns exchanged."""
         return replace(self, down=self.across, across=self.down)
 
+    def repeated(self, stride: int) -> Matrix:
+        """One for each index of another batch axis."""
+        return replace(self, batch=(*self.batch, stride))
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """A matrix product for each index of `batch`: (rows, depth) times (depth, columns).
 
     Where the result is one column it is `turned` into one row, so that vectors can run along it: the operands are
-    exchanged. `beside` is how many bytes its epilogue reads of several arrays as large as the product.
+    exchanged. `beside` is how many bytes its epilogue reads of several arrays as large as the product. Where it
+    `is_cut`, the last batch axis is of blocks of the rows of one product, which threads share.
     """
 
     dtype: DType
@@ -72,6 +77,7 @@ class Product:
     right: Matrix
     turned: bool
     beside: int = 0
+    is_cut: bool = False
 
     @classmethod
     def of(cls, contraction: Contraction) -> Product:
@@ -84,6 +90,17 @@ class Product:
         if columns == 1 and rows > 1:
             return cls(dtype, outer, columns, rows, depth, right.transposed, left.transposed, True)
         return cls(dtype, outer, rows, columns, depth, left, right, False, _bytes_beside(contraction))
+
+    def in_blocks(self, blocks: int) -> Product:
+        """The same as a batch of as many products of equal blocks of the rows."""
+        left, right = self.left, self.right
+        if self.turned:  # its columns are the rows
+            columns = self.columns // blocks
+            left, right = left.repeated(0), right.repeated(columns * right.across)
+            return replace(self, batch=(*self.batch, blocks), columns=columns, left=left, right=right, is_cut=True)
+        rows = self.rows // blocks
+        left, right = left.repeated(rows * left.down), right.repeated(0)
+        return replace(self, batch=(*self.batch, blocks), rows=rows, left=left, right=right, is_cut=True)
 
 
 def _bytes_beside(contraction: Contraction) -> int:
@@ -233,7 +250,7 @@ def _group(product: Product, strip: Strip, target: Target, pack_left: bool) -> i
     most = tiles
     if pack_left or (strip.count > 1 and product.rows * row > _NEAR_SHARE * target.second_cache):
         most = max(_GROUP_ROWS, target.second_cache // 2 // row) // strip.heights.rows
-    if strip.count > 1 and product.rows > product.depth and tiles >= _GROUPS * _FEW_TILES:
+    if not product.is_cut and strip.count > 1 and product.rows > product.depth and tiles >= _GROUPS * _FEW_TILES:
         most = min(most, -(-tiles // _GROUPS))
     return even(tiles, most) if most < tiles else 0
 

@@ -13,7 +13,7 @@ from chainrule.engine.kernels.dots import dot_products
 from chainrule.engine.kernels.packing import Copy, kind_of, moved, store
 from chainrule.engine.kernels.panels import Panels, Wanted
 from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
-from chainrule.engine.kernels.shares import larger, parts, plus, smaller, times, unless_done, unravelled
+from chainrule.engine.kernels.shares import Share, larger, parts, plus, smaller, times, unless_done, unravelled
 from chainrule.engine.kernels.sums import Ahead, Beside, Left, Right, Sums
 from chainrule.engine.kernels.tile import Finish, Panel, Strip, Tile
 
@@ -56,6 +56,8 @@ class Task:
         What follows a finished part, and what is good to do long before.
     claimed
         Whether threads claim their parts.
+    by_batch
+        Whether a part is some whole products of the batch, of which there are as many, or twice as many, ...
     """
 
     left: str
@@ -64,6 +66,7 @@ class Task:
     finish: Finish | None
     ahead: Ahead | None
     claimed: bool
+    by_batch: bool = False
 
 
 class Writer:
@@ -91,6 +94,9 @@ class Writer:
         groups = -(-strip.heights.tiles // together)
         shared = plan.pack_right and groups == 1 and not plan.packs_left(strip) and not any(product.right.batch)
         sizes = [strip.count, batches] if shared else [batches, groups, strip.count]
+        if shared and self.task.by_batch:
+            self._whole_batches(strip, batches)
+            return
         site = self.site_of(strip)
         rows = code.variable("i64", "-1") if site is not None else ""  # whose copy is there
         panels = self.panels = self._panels_of(strip) if plan.pack_right else None
@@ -111,6 +117,17 @@ class Writer:
             if groups > 1:
                 high = smaller(code, high, str(strip.heights.tiles))
             self.tiles(strip, low, high, lambda spot: self._whole(here, spot))
+
+    def _whole_batches(self, strip: Strip, batches: int) -> None:
+        """This thread's part of the batch: panel after panel, which all of it shares."""
+        code = self.code
+        low, high = Share(code, [batches]).bounds
+        panels = self.panels = self._panels_of(strip)
+        with code.loop("0", str(strip.count)) as number:
+            panels.need(self._wanted(strip, "0", number))
+            with code.loop(low, high) as batch:
+                here = Here(strip, batch, self.column(strip, number), "0", number)
+                self.tiles(strip, "0", str(strip.heights.tiles), lambda spot: self._whole(here, spot))
 
     def site_of(self, strip: Strip) -> int | None:
         """Where it is counted what threads have claimed of a strip; None where they do not claim."""
