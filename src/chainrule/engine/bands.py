@@ -129,23 +129,26 @@ class _Finder:
     def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target) -> None:
         self.kernels, self.plan, self.target = kernels, plan, target
         self._touched: dict[int, list[_Touch]] = {}
+        self._met: dict[tuple[int, ...], dict[int, _Touch]] = {}  # by kernels of a band: what several of them touch
+        self._known: dict[tuple[int, int], bool] = {}  # whether kernels can be split
 
     def joined(self, band: Band, number: int) -> Band | None:
         """The band with one more kernel, or None where that cannot be run block by block with the others."""
         members = (*band.members, number)
         if not all(isinstance(self.kernels[member], Loop | Reduction | Contraction) for member in members):
             return None
-        touches = [(member, touch) for member in members for touch in self._touches(member)]
-        pairs = [(one, two) for m, one in touches for n, two in touches if m < n and one.meets(two)]
+        others, own = (touch for member in band.members for touch in self._touches(member)), self._touches(number)
+        pairs = [(one, two) for one in others for two in own if one.meets(two)]
         if any((one.home, one.size) != (two.home, two.size) for one, two in pairs):
             return None
-        shared = {id(touch): touch for pair in pairs for touch in pair}.values()
+        met = self._met.get(band.members, {}) | {id(touch): touch for pair in pairs for touch in pair}
         choices = [] if band.is_shared else [(blocks, False) for blocks in self._choices(members)]
         if self.target.parts > 1 and (band.is_shared or not band.blocks):
             choices.append((self.target.parts, True))
         for blocks, is_shared in choices:
-            splits = all(self._splits(self.kernels[member], blocks) for member in members)
-            if splits and all(touch.is_local(blocks) for touch in shared):
+            splits = all(self._splits(member, blocks) for member in members)
+            if splits and all(touch.is_local(blocks) for touch in met.values()):
+                self._met[members] = met
                 return Band(members, blocks, is_shared=is_shared)
         return None
 
@@ -169,16 +172,11 @@ class _Finder:
         far = [n for n in found if size <= n * _SHARE * self.target.second_cache and n not in near]
         return [*near, *reversed(far)]
 
-    def _splits(self, kernel: Kernel, blocks: int) -> bool:
+    def _splits(self, number: int, blocks: int) -> bool:
         """Whether part b of so many blocks is the b-th of equal runs of a kernel's points."""
-        match kernel:
-            case Loop():
-                return loop_splits(kernel, blocks, self.target)
-            case Reduction():
-                return reduction_splits(kernel, blocks)
-            case Contraction():
-                return cycles(kernel, self.target) < CLAIMED and contraction_splits(kernel, blocks, self.target)
-        return False
+        if (number, blocks) not in self._known:
+            self._known[number, blocks] = _can_split(self.kernels[number], blocks, self.target)
+        return self._known[number, blocks]
 
     def _touches(self, number: int) -> list[_Touch]:
         if number not in self._touched:
@@ -205,6 +203,17 @@ class _Finder:
             if array not in made or array in several or touch.home.slot != ARENA or not touch.is_local(band.blocks):
                 needed.add(touch.home)
         return tuple([(home, size) for home, size in own.items() if home not in needed])
+
+
+def _can_split(kernel: Kernel, blocks: int, target: Target) -> bool:
+    match kernel:
+        case Loop():
+            return loop_splits(kernel, blocks, target)
+        case Reduction():
+            return reduction_splits(kernel, blocks)
+        case Contraction():
+            return cycles(kernel, target) < CLAIMED and contraction_splits(kernel, blocks, target)
+    return False
 
 
 def _rows(kernel: Kernel) -> int:

@@ -69,8 +69,9 @@ class Call:
         Where its arrays live, in the order of the function's parameters.
     sites
         The nodes that may go wrong in it, such as an index out of bounds.
-    scattered
-        Whether it reads rows of an argument that lie anywhere.
+    scattered, asks
+        Whether it reads rows of an argument that lie anywhere; and asks for those of the next step, so that they come
+        meanwhile.
     """
 
     kernel: Kernel
@@ -79,6 +80,7 @@ class Call:
     homes: tuple[Home, ...]
     sites: tuple[Node, ...]
     scattered: bool
+    asks: bool
 
     @property
     def in_parts(self) -> bool:
@@ -123,6 +125,9 @@ class Module:
     ) -> None:
         self.plan, self.target, self.flushes, self.timed = plan, target, flushes, timed
         self.in_place = in_place(schedule.kernels, plan, arguments, target)
+        products = [each for turn in schedule.turns for each in turn.kernels if isinstance(each, Contraction)]
+        reading = [each for each in products if each.left.array in self.in_place]
+        self._last = reading[-1] if reading else None  # it asks for the rows of the next step, which then stay near
         self._functions: dict[str, tuple[str, Call, tuple[int, ...]]] = {}  # signature -> name, first call, its starts
         self.calls = tuple([self._call(kernel, turn) for turn in schedule.turns for kernel in turn.kernels])
         self.is_alone = all(call.turn.alone for call in self.calls)
@@ -143,7 +148,8 @@ class Module:
         names, homes = _names(kernel, self.plan)
         starts = _starts(kernel, names)
         scattered = isinstance(kernel, Contraction) and kernel.left.array in self.in_place
-        where = " of rows anywhere" if scattered else ""
+        asks = kernel is self._last
+        where = " of rows anywhere" * scattered + " and soon" * asks
         where += f" in {turn.blocks} blocks" * (isinstance(kernel, Contraction) and turn.blocks > 0)
         signature = f"{turn.alone and not turn.blocks}{where} {kernel_text(kernel, names, starts)}"
         begin = tuple([starts[node] * node.dtype.itemsize for node in {names[node]: node for node in names}.values()])
@@ -152,9 +158,9 @@ class Module:
             name, _, first = self._functions[signature]
             moves = [own - other for own, other in zip(begin, first, strict=True)]
             homes = tuple([Home(home.slot, home.offset + by) for home, by in zip(homes, moves, strict=True)])
-            return Call(kernel, turn, name, homes, sites, scattered)
+            return Call(kernel, turn, name, homes, sites, scattered, asks)
         name = f"{type(kernel).__name__.lower()}_{len(self._functions)}"
-        call = Call(kernel, turn, name, homes, sites, scattered)
+        call = Call(kernel, turn, name, homes, sites, scattered, asks)
         self._functions[signature] = name, call, begin
         return call
 
@@ -242,7 +248,7 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
         epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
         finish = epilogue if call.kernel.stores else None
         kept, turn = call.kernel.kept, call.turn
-        more = epilogue.ahead, turn.claimed, call.scattered, turn.blocks
+        more = epilogue.ahead, turn.claimed, call.scattered, call.asks, turn.blocks
         write_contraction(code, call.kernel, arrays, target, finish, kept, *more)
         return [*epilogue.functions, code]
     made = nodes_made(call.kernel)
@@ -396,12 +402,10 @@ class _Calls:
         return f", ptr {claims}, i64 {self.module.scratch}"
 
     def _rows(self, place: _Place) -> str:
-        """The numbers of the rows that it reads, and those of the rows that it asks for: the last one alone, so that
-        they stay near."""
+        """The numbers of the rows that it reads, and of those that it may ask for."""
         if not place.call.scattered:
             return ""
-        is_last = place.number == max(number for number, call in enumerate(self.module.calls) if call.scattered)
-        words = (ROWS_AT, SOON_AT if is_last else ROWS_AT)
+        words = (ROWS_AT, SOON_AT)
         rows, soon = (self.code.let(f"load ptr, ptr {self.code.element('ptr', '%job', str(word))}") for word in words)
         return f", ptr {rows}, ptr {soon}"
 

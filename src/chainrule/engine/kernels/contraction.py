@@ -70,6 +70,7 @@ def write_contraction(
     ahead: Ahead | None = None,
     claimed: bool = False,
     scattered: bool = False,
+    asks: bool = False,
     blocks: int = 0,
 ) -> None:
     """Write a thread's share of a product, and what `finish` writes for each tile once it is in memory.
@@ -79,9 +80,9 @@ def write_contraction(
     The function has parameters `%thread` and `%threads` (i64) and `%scratch` (aligned to 64 bytes, `scratch_bytes`
     long, used by this thread alone). Where threads claim their parts (`claimed`), also `%claims` and `%apart` (see
     `shares.parts`), with `SITES` words for each thread that are 0 before. Where the rows of the left operand's array
-    lie anywhere (`scattered`), also `%rows` and `%soon`: their numbers, and those of rows that are read soon. The
-    product goes to its array if it is `kept`, else only to `finish`. Where it is done in `blocks`, part b of so many is
-    the b-th of equal runs of its rows, or of its batch if it has one.
+    lie anywhere (`scattered`), also `%rows` and `%soon`: their numbers, and those of rows that are read soon, and are
+    asked for if it `asks`. The product goes to its array if it is `kept`, else only to `finish`. Where it is done in
+    `blocks`, part b of so many is the b-th of equal runs of its rows, or of its batch if it has one.
     """
     if not contraction.node.size or not (kept or finish):
         return
@@ -94,7 +95,8 @@ def write_contraction(
         finish = partial(_finish_block, finish, contraction.node.shape[-2] // blocks)
     task = Task(left, right, result, finish, ahead, claimed, blocks > 0)
     if unit:
-        UnitWriter(code, product, replace(unit, left=replace(unit.left, scattered=scattered)), task).write()
+        lines = replace(unit.left, scattered=scattered, asks=asks)
+        UnitWriter(code, product, replace(unit, left=lines), task).write()
         return
     plan = Plan.of(product, target)
     writer = Writer(code, product, plan, Scratch.of(product, plan, kept), task)

@@ -170,6 +170,11 @@ class Copy:
         kind, single = kind_of(self.dtype, size), Kind(self.dtype).type
         here = code.element(single, source, start)
         there = code.element(single, goal, times(code, start, self.row))
+        if self.panel.width == self.row and self.row % size == 0:  # all are whole: a loop is sooner compiled
+            with code.loop("0", str(self.row), size) as column:
+                begin = code.element(single, here, times(code, column, across))
+                self.square(code, size, begin, across, code.element(single, there, column), size)
+            return
         for number, (offset, place) in enumerate(zip(self.panel.offsets, self.places, strict=True)):
             for part in range(0, self.panel.lanes, size):
                 used = max(0, min(size, self.panel.used_in(number) - part))

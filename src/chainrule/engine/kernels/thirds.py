@@ -47,6 +47,8 @@ class Lines:
         Whether it is so large that the next step of the depth is asked for while one is split.
     scattered
         Whether its vectors lie anywhere: vector `n` is number `%rows[n]` of them.
+    asks
+        Whether then the same part of others is asked for, which are those of numbers `%soon`.
     """
 
     count: int
@@ -56,6 +58,7 @@ class Lines:
     is_left: bool
     far: bool = False
     scattered: bool = False
+    asks: bool = False
 
     @property
     def tiles(self) -> int:
@@ -108,12 +111,12 @@ class Lines:
         (`TURNED` bytes); the numbers of the first tile and of its first step of the depth; and the number of the job.
         Jobs go from step to step; the thirds of the second tile begin `steps` tiles after the first.
 
-        Of a scattered operand two more are addresses: of the vectors' numbers (`%rows`), and of the numbers of others
-        (`%soon`), of which the same part is asked for if they are elsewhere.
+        Of a scattered operand two more are the addresses `%rows` and `%soon`; nothing is asked for if they are equal.
 
         It has no loop over the jobs: LLVM takes over long to choose the addresses in one.
         """
-        side, how = "left" if self.is_left else "right", "_far" * self.far + "_scattered" * self.scattered
+        side = "left" if self.is_left else "right"
+        how = "_far" * self.far + "_scattered" * self.scattered + "_asks" * self.asks
         name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{how}"
         numbers = [("i64", number) for number in ("tile", "step", "job")]
         pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "turned")]
@@ -162,7 +165,7 @@ class Lines:
             turned = _Vectors(Lines(SIDE, STEPS, STEPS, 1, self.is_left), "%turned")
             quarter = minus(code, number, "2")
             row = times(code, quarter, _ROWS)
-            if self.scattered:  # not by the job that reads, as too many at once hold up what else is read
+            if self.asks:  # not by the job that reads, as too many at once hold up what else is read
                 self._ask(code, start.moved(code, times(code, quarter, STEPS // _QUARTERS), "0"), STEPS // _QUARTERS)
             _rows(code, (turned, turned.moved(code, "0", str(SIDE))), goal, row, None)
 
@@ -189,11 +192,11 @@ class Lines:
 
     def _ask(self, code: Code, start: _Vectors, count: int) -> None:
         """Ask for what will be split later, beside some vectors."""
-        if self.scattered:
+        if self.asks:
             with code.when(code.let("icmp ne ptr %rows, %soon")):
                 for number in range(count):
                     code.fetch(start.at(code, number, "%soon"), cache=2)
-        elif self.far:  # the next step of the depth
+        elif self.far and not self.scattered:  # the next step of the depth
             for number in range(count):
                 code.fetch(code.element("float", start.at(code, number), str(STEPS * self.along)), cache=2)
 
