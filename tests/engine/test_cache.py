@@ -15,7 +15,7 @@ import pytest
 from chainrule.engine import cache, native
 from chainrule.engine.cache import folder_path, load, store
 from chainrule.engine.program import Program
-from chainrule.engine.target import host
+from chainrule.engine.target import host, runnable
 from chainrule.engine.trace import trace
 
 KEY, OTHER = "a" * 64, "b" * 64
@@ -26,7 +26,8 @@ only_posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and m
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, not made yet."""
+    """A cache of the test's own, not made yet; what this machine is, which is kept as well, is known before."""
+    runnable()
     monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

@@ -116,10 +116,9 @@ def bands(
         place[number] = last if longer else len(found) - 1
     found = [single for band in found for single in finder.worthwhile(band)]
     several = finder.needed_by_several(found)
-    is_near = [band.blocks > 0 and not band.is_shared for band in found]
     return [
-        replace(band, inside=finder.inside(band, several)) if near else band
-        for band, near in zip(found, is_near, strict=True)
+        band if band.is_shared or not band.blocks else replace(band, inside=finder.inside(band, several))
+        for band in found
     ]
 
 
@@ -237,11 +236,14 @@ def _touched(kernel: Kernel, plan: Plan) -> Iterator[_Touch]:
     """What a loop, a reduction or a product touches."""
     if not isinstance(kernel, Loop | Reduction | Contraction):
         return
-    domain = kernel.node.shape if isinstance(kernel, Contraction) else kernel.domain
-    operands = dict(_operands(kernel)) if isinstance(kernel, Contraction) else {}
-    for access in accesses(kernel):
-        where, over = operands.get(id(access), (access, domain))
-        yield _Touch(plan.homes[array_of(access.array)], where, over, writes=False)
+    domain, reads = (kernel.domain if not isinstance(kernel, Contraction) else kernel.node.shape), [*accesses(kernel)]
+    if isinstance(kernel, Contraction):
+        over = (*domain, kernel.node.inputs[0].shape[-1])  # batch, rows, columns, depth
+        for operand in _operands(kernel):
+            yield _Touch(plan.homes[array_of(operand.array)], operand, over, writes=False)
+        reads = reads[2:]
+    for access in reads:
+        yield _Touch(plan.homes[array_of(access.array)], access, domain, writes=False)
     for store in () if isinstance(kernel, Reduction) else kernel.stores:
         yield _Touch(plan.homes[array_of(store.access.array)], store.access, domain, writes=True)
     if isinstance(kernel, Reduction) or (isinstance(kernel, Contraction) and kernel.kept):
@@ -250,14 +252,13 @@ def _touched(kernel: Kernel, plan: Plan) -> Iterator[_Touch]:
         yield _Touch(plan.homes[array_of(kernel.node)], whole, kept, writes=True)
 
 
-def _operands(product: Contraction) -> Iterator[tuple[int, tuple[Access, Shape]]]:
+def _operands(product: Contraction) -> tuple[Access, Access]:
     """How a product goes through its operands: over (batch, rows, columns, depth)."""
-    depth = product.node.inputs[0].shape[-1]
-    domain = (*product.node.shape, depth)
-    for access, is_left in ((product.left, True), (product.right, False)):
-        *batch, first, last = access.strides
-        strides = (*batch, first, 0, last) if is_left else (*batch, 0, last, first)
-        yield id(access), (replace(access, strides=strides), domain)
+    (*batch, down, along), (*others, deep, across) = product.left.strides, product.right.strides
+    return (
+        replace(product.left, strides=(*batch, down, 0, along)),
+        replace(product.right, strides=(*others, 0, across, deep)),
+    )
 
 
 def _bytes(node: Node) -> int:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-FORMAT = "3"  # changes when what is in the entries, or what object code expects of its caller, changes
+FORMAT = "4"  # changes when what is in the entries, or what object code expects of its caller, changes
 VARIABLE = "CHAINRULE_CACHE"  # the environment variable that names another folder, or is "off"
 LIMIT = 256 * 2**20  # bytes in the folder; past it the files that were used longest ago are removed
 
