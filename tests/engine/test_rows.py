@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import chainrule as cr
 from chainrule.engine.kernels import unit
 from chainrule.engine.program import Program
 from chainrule.engine.recipe import Recipe
+from chainrule.engine.run import Run
 from chainrule.engine.target import Target, named, runnable
 from chainrule.engine.trace import trace
 from engine.guarded import loop_guarded
@@ -169,9 +171,11 @@ def test_without_a_matrix_unit_everything_is_gathered() -> None:
     assert rows_in_place(Program(trace(lambda x: x @ cr.asarray(w), x), named("avx512"))) == ()
 
 
-@pytest.mark.parametrize("looks_at_rows", [False, True])
+@pytest.mark.parametrize(("one_needs_a_batch", "other_needs_a_batch"), [(False, False), (False, True), (True, False)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_variant_may_read_the_same_rows_or_a_batch(threads: int, looks_at_rows: bool) -> None:
+def test_a_variant_may_read_the_same_rows_or_a_batch(
+    threads: int, one_needs_a_batch: bool, other_needs_a_batch: bool
+) -> None:
     cr.threads(threads)
     rng = np.random.default_rng(9)
     x, first = rng.standard_normal((90, 70), np.float32), rng.standard_normal((70, 50)).astype("f")
@@ -185,17 +189,48 @@ def test_a_variant_may_read_the_same_rows_or_a_batch(threads: int, looks_at_rows
             weight.assign(weight + 0.01 * (x.T @ answer))
             return cr.mean(answer)
 
-        def looking(x: cr.Tensor) -> tuple[cr.Tensor, cr.Tensor]:
-            return step(x), cr.max(x) if looks_at_rows else cr.max(weight)
+        def plain(x: cr.Tensor) -> cr.Tensor:
+            return step(x * 0.9 if one_needs_a_batch else x)
 
-        return *(Program(trace(each, x[:40]), amx()) for each in (step, looking)), weight
+        def looking(x: cr.Tensor) -> tuple[cr.Tensor, cr.Tensor]:
+            return plain(x) if other_needs_a_batch else step(x), cr.max(x if other_needs_a_batch else weight)
+
+        return *(Program(trace(each, x[:40]), amx()) for each in (plain, looking)), weight
 
     plain, looking, weight = made()
     wanted = [(looking if is_due else plain)(x[chosen]) for chosen, is_due in zip(rows, at, strict=True)]
     expected = np.asarray(weight).copy()
     plain, looking, weight = made()
-    assert (rows_in_place(plain), rows_in_place(looking)) == ((0,), () if looks_at_rows else (0,))
+    in_place = [() if needs else (0,) for needs in (one_needs_a_batch, other_needs_a_batch)]
+    assert [rows_in_place(program) for program in (plain, looking)] == in_place
     means, most = plain.loop([x], rows, variant=looking, at=at)
     np.testing.assert_array_equal(means, [each[0] for each in wanted])
     np.testing.assert_array_equal(most, [each[1] for each, is_due in zip(wanted, at, strict=True) if is_due])
     assert np.asarray(weight).tobytes() == expected.tobytes()
+
+
+def test_an_interrupt_leaves_no_row_numbers_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for the next step nor for a loop that gathers: the numbers of the loop that was interrupted are gone."""
+    (x, _), batch = data(70), 33
+    w = np.random.default_rng(10).standard_normal((70, 40), np.float32)
+    program = Program(trace(lambda x: x @ cr.asarray(w), x[:batch]), amx())
+    (expected,) = program(x[:batch])
+    rows = order(4, batch)
+    launch = Run.launch
+
+    def interrupted(self: Run, *arguments: Any, **named: Any) -> None:
+        launch(self, *arguments, **named)
+        raise KeyboardInterrupt
+
+    for after in ("step", "loop"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "launch", interrupted)
+            numbers = rows.copy()
+            with pytest.raises(KeyboardInterrupt):
+                program.loop([x], numbers)
+            numbers[:] = 2**40  # what comes to be in their place
+        if after == "step":
+            np.testing.assert_array_equal(program(x[:batch])[0], expected)
+        else:
+            gathered = program.loop([x.astype(np.float64)], rows)[0]
+            np.testing.assert_array_equal(gathered, program.loop([x], rows)[0])

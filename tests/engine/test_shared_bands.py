@@ -24,7 +24,7 @@ RUNNABLE = pytest.mark.parametrize("target", runnable())
 def bands_from(smallest: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads share what they can, and bands of so much work."""
     monkeypatch.setattr(bands, "SMALL", smallest)
-    monkeypatch.setattr(contraction, "_SHORTEST", 1)
+    monkeypatch.setattr(contraction, "_SHORTEST", 2)
     monkeypatch.setattr(
         schedule,
         "done_alone",
@@ -98,7 +98,7 @@ def test_a_network_learns_the_same_bits(name: str, target: str, monkeypatch: pyt
     width = layers()[0].weight.shape[0]
     steps = [(rng.standard_normal((batch, width)).astype(kind), rng.integers(0, 5, batch)) for _ in range(4)]
     found = []
-    for smallest, threads in ((math.inf, 1), (0, 1), (0, 2), (0, 3)):
+    for smallest, threads in ((math.inf, 1), (0, 1), (0, 2), (0, 3), (0, 4)):
         cr.threads(threads)
         program, learnt = made(smallest)
         turns = shared(program)
@@ -125,6 +125,28 @@ def test_a_whole_small_network_is_one_band() -> None:
     kernels = program.schedule.kernels
     assert {k for k in kernels if isinstance(k, Contraction)} == {k for k in band.kernels if isinstance(k, Contraction)}
     assert sum(turn.waits for turn in program.schedule.turns) == 1
+
+
+def test_rows_that_do_not_stay_near_go_block_by_block_as_before() -> None:
+    """A softmax over megabytes is not kept from the first cache by a small product before it."""
+    x, w = np.zeros((8192, 4), "f"), np.zeros((4, 64), "f")
+    program = Program(trace(lambda x: nn.Softmax()(x @ cr.asarray(w)), x), named("amx"))
+    assert not shared(program)
+    assert [turn.blocks > 16 for turn in program.schedule.turns if turn.blocks] == [True]
+
+
+def test_a_long_sequence_makes_bands_of_some_kernels() -> None:
+    x, w = np.zeros((512, 64), "f"), np.zeros((64, 64), "f")
+
+    def run(x: cr.Tensor) -> cr.Tensor:
+        h = x
+        for _ in range(100):
+            h = cr.tanh(h @ cr.asarray(w) + x)
+        return h
+
+    made = shared(Program(trace(run, x), named("avx512")))
+    assert len(made) > 1
+    assert sum(len(turn.kernels) for turn in made) >= 100
 
 
 def random_chain(seed: int) -> tuple[Callable[..., object], list[np.ndarray]]:

@@ -25,6 +25,8 @@ from chainrule.engine.memory import ARENA, Home, Plan
 from chainrule.engine.target import Target
 from chainrule.engine.work import CLAIMED, SMALL, cycles
 
+_OWN_SHARE = 0.25  # of the second cache, for what a block touches that is there for threads to share
+_MOST = 32  # kernels that they share, so that it does not take long to find them
 _SHARE = 0.5  # of the first cache, or for long rows of the second, for what a block of rows touches
 _LEAST = 16  # blocks, so that threads can share them out
 _SMALLEST = 4096  # bytes that a block touches, so that it is worth its calls
@@ -54,17 +56,18 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class _Touch:
-    """What a kernel reads or writes: where it lives, and how it is gone through."""
+    """What a kernel reads or writes: where it lives, how many bytes it has, and how it is gone through."""
 
     home: Home
+    size: int
     access: Access
     domain: Shape
     writes: bool
 
-    @property
-    def size(self) -> int:
-        """Bytes of the array."""
-        return _bytes(self.access.array)
+    @classmethod
+    def of(cls, plan: Plan, access: Access, domain: Shape, *, writes: bool) -> _Touch:
+        """How an array is touched that lives where a plan says."""
+        return cls(plan.homes[array_of(access.array)], _bytes(access.array), access, domain, writes)
 
     def is_local(self, blocks: int) -> bool:
         """Whether the b-th of equal runs of the domain touches the b-th of equal runs of the array and nothing else."""
@@ -81,9 +84,10 @@ class _Touch:
 
     def meets(self, other: _Touch) -> bool:
         """Whether both touch the same bytes, and one writes them."""
+        if not (self.writes or other.writes) or self.home.slot != other.home.slot:
+            return False
         begin, end = self.home.offset, other.home.offset
-        apart = self.home.slot != other.home.slot or begin + self.size <= end or end + other.size <= begin
-        return (self.writes or other.writes) and not apart
+        return begin < end + other.size and end < begin + self.size
 
 
 def may_have_bands(kernels: Sequence[Kernel], target: Target) -> bool:
@@ -128,7 +132,7 @@ class _Finder:
     def __init__(self, kernels: Sequence[Kernel], plan: Plan, target: Target) -> None:
         self.kernels, self.plan, self.target = kernels, plan, target
         self._touched: dict[int, list[_Touch]] = {}
-        self._met: dict[tuple[int, ...], dict[int, _Touch]] = {}  # by kernels of a band: what several of them touch
+        self._met: dict[int, dict[int, _Touch]] = {}  # by the first kernel of a band: what several of it touch
         self._known: dict[tuple[int, int], bool] = {}  # whether kernels can be split
 
     def joined(self, band: Band, number: int) -> Band | None:
@@ -140,16 +144,28 @@ class _Finder:
         pairs = [(one, two) for one in others for two in own if one.meets(two)]
         if any((one.home, one.size) != (two.home, two.size) for one, two in pairs):
             return None
-        met = self._met.get(band.members, {}) | {id(touch): touch for pair in pairs for touch in pair}
-        choices = [] if band.is_shared else [(blocks, False) for blocks in self._choices(members)]
-        if self.target.parts > 1 and (band.is_shared or not band.blocks):
-            choices.append((self.target.parts, True))
-        for blocks, is_shared in choices:
+        met = self._met.setdefault(band.members[0], {})
+        fresh = {id(touch): touch for pair in pairs for touch in pair}
+        for blocks in () if band.is_shared else self._choices(members):
             splits = all(self._splits(member, blocks) for member in members)
-            if splits and all(touch.is_local(blocks) for touch in met.values()):
-                self._met[members] = met
-                return Band(members, blocks, is_shared=is_shared)
+            if splits and all(touch.is_local(blocks) for touch in (met | fresh).values()):
+                met |= fresh
+                return Band(members, blocks)
+        blocks, unknown = self.target.parts, [number] if band.is_shared else members
+        if self._can_share(members, blocks) and (band.is_shared or not band.blocks):
+            splits = all(self._splits(member, blocks) for member in unknown)
+            if splits and all(touch.is_local(blocks) for touch in fresh.values()):
+                return Band(members, blocks, is_shared=True)
         return None
+
+    def _can_share(self, members: tuple[int, ...], blocks: int) -> bool:
+        """Whether so many blocks are small enough to stay in the second cache of their threads."""
+        room = _OWN_SHARE * self.target.second_cache * blocks
+        return blocks > 1 and len(members) <= _MOST and self._size(members) <= room
+
+    def _size(self, members: tuple[int, ...]) -> int:
+        """Bytes that kernels touch."""
+        return sum({touch.home: touch.size for member in members for touch in self._touches(member)}.values())
 
     def worthwhile(self, band: Band) -> list[Band]:
         """The band, or its members one by one where they are too little work to be shared."""
@@ -162,7 +178,7 @@ class _Finder:
         long rows, so many that it stays in the second."""
         if any(isinstance(self.kernels[member], Contraction) for member in members):
             return []
-        size = sum({touch.home: touch.size for member in members for touch in self._touches(member)}.values())
+        size = self._size(members)
         rows = math.gcd(*(_rows(self.kernels[member]) for member in members))
         if not rows or size <= self.target.first_cache:
             return []
@@ -240,16 +256,15 @@ def _touched(kernel: Kernel, plan: Plan) -> Iterator[_Touch]:
     if isinstance(kernel, Contraction):
         over = (*domain, kernel.node.inputs[0].shape[-1])  # batch, rows, columns, depth
         for operand in _operands(kernel):
-            yield _Touch(plan.homes[array_of(operand.array)], operand, over, writes=False)
+            yield _Touch.of(plan, operand, over, writes=False)
         reads = reads[2:]
     for access in reads:
-        yield _Touch(plan.homes[array_of(access.array)], access, domain, writes=False)
+        yield _Touch.of(plan, access, domain, writes=False)
     for store in () if isinstance(kernel, Reduction) else kernel.stores:
-        yield _Touch(plan.homes[array_of(store.access.array)], store.access, domain, writes=True)
+        yield _Touch.of(plan, store.access, domain, writes=True)
     if isinstance(kernel, Reduction) or (isinstance(kernel, Contraction) and kernel.kept):
         kept = domain[: len(domain) - kernel.reduced] if isinstance(kernel, Reduction) else domain
-        whole = Access(kernel.node, 0, contiguous(kept))
-        yield _Touch(plan.homes[array_of(kernel.node)], whole, kept, writes=True)
+        yield _Touch.of(plan, Access(kernel.node, 0, contiguous(kept)), kept, writes=True)
 
 
 def _operands(product: Contraction) -> tuple[Access, Access]:

@@ -137,7 +137,8 @@ class Module:
         self.scratch = self.claims + max([*scratch, *(_inside_bytes(turn) for turn in schedule.turns)], default=0)
         self.sites = tuple(site for call in self.calls for site in call.sites)
         turns = [
-            f"{len(turn.kernels)} {turn.blocks} {turn.alone} {turn.waits} {turn.is_shared}" for turn in schedule.turns
+            f"{len(turn.kernels)} {turn.blocks} {turn.alone} {turn.waits} {turn.claimed} {turn.is_shared} {turn.inside}"
+            for turn in schedule.turns
         ]
         calls = [f"{call.function} {call.homes}" for call in self.calls]
         copies = [f"{plan.homes[node]} to {home} {node.size} {node.dtype.name}" for node, home in plan.copies]
@@ -247,9 +248,19 @@ def _functions(call: Call, names: dict[Node, str], target: Target) -> list[Code]
     if isinstance(call.kernel, Contraction):
         epilogue = Epilogue(call.function, call.kernel, arrays, call.sites, target)
         finish = epilogue if call.kernel.stores else None
-        kept, turn = call.kernel.kept, call.turn
-        more = epilogue.ahead, turn.claimed, call.scattered, call.asks, turn.blocks
-        write_contraction(code, call.kernel, arrays, target, finish, kept, *more)
+        write_contraction(
+            code,
+            call.kernel,
+            arrays,
+            target,
+            finish,
+            call.kernel.kept,
+            epilogue.ahead,
+            claimed=call.turn.claimed,
+            scattered=call.scattered,
+            asks=call.asks,
+            blocks=call.turn.blocks,
+        )
         return [*epilogue.functions, code]
     made = nodes_made(call.kernel)
     write_fixed(code, expressions(call.kernel), {node: name for node, name in arrays.items() if node not in made})
@@ -346,7 +357,7 @@ class _Calls:
             if turn.waits and not clock:
                 self.code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
             if turn.blocks and not clock:
-                self._band(turn, places)
+                (self._shared_band if turn.is_shared else self._band)(turn, places)
                 continue
             for place in places:
                 self._call(turn, place)
@@ -368,14 +379,37 @@ class _Calls:
             self._arguments(place)  # loads what is the same for all blocks
         with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
             low, high = ("0", blocks) if turn.alone else Share(code, [turn.blocks]).bounds
-            if turn.is_shared:
-                one = code.let("icmp eq i64 %threads, 1")
-                high, blocks = (code.let(f"select i1 {one}, i64 1, i64 {number}") for number in (high, blocks))
             with code.loop(low, high) as block:
                 for place in places:
-                    arguments = self._arguments(place, block)
-                    part = f"i64 {block}, i64 {blocks}{self._rows(place)}"
-                    code.do(f"call void @{place.call.function}({arguments}, {part})")
+                    self._part(place, block, blocks)
+
+    def _shared_band(self, turn: Turn, places: Sequence[_Place]) -> None:
+        """The same where the blocks are there for threads to share: one thread does all at once, and threads that
+        cannot have as many blocks each share kernel after kernel."""
+        code = self.code
+        for place in places:
+            self._arguments(place)
+        one = code.let("icmp eq i64 %threads, 1")
+        rest = code.let(f"urem i64 {turn.blocks}, %threads")
+        fits = code.let(f"or i1 {one}, {code.let(f'icmp eq i64 {rest}, 0')}")
+        blocks = code.let(f"select i1 {one}, i64 1, i64 {turn.blocks}")
+        each = code.let(f"udiv i64 {blocks}, %threads")
+        with code.when(fits):
+            low = code.let(f"mul i64 %thread, {each}")
+            with code.loop(low, code.let(f"add i64 {low}, {each}")) as block:
+                for place in places:
+                    self._part(place, block, blocks)
+        with code.when(code.let(f"xor i1 {fits}, true")):
+            for number, place in enumerate(places):
+                if number:
+                    code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+                self._part(place, "%thread", "%threads")
+
+    def _part(self, place: _Place, part: str, parts: str) -> None:
+        """A part of a kernel of a band."""
+        inside = part if place.call.turn.inside else ""
+        arguments = f"{self._arguments(place, inside)}, i64 {part}, i64 {parts}{self._rows(place)}"
+        self.code.do(f"call void @{place.call.function}({arguments})")
 
     def _arguments(self, place: _Place, block: str = "") -> str:
         """The pointers that a kernel's function gets, for a block of rows if there is one."""

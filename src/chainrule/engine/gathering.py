@@ -7,9 +7,8 @@ import numpy as np
 from chainrule.engine.dtypes import DType
 
 LOOP = "loop"  # the name of the function
-STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB, TURNS, PLACES, APART, FIRST = range(
-    12
-)  # see `loop.py`
+STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB = range(8)  # words of a loop: see `loop.py`
+TURNS, PLACES, APART, FIRST = range(8, 12)
 JOB, ROWS_AT, SOON_AT = 8, 6, 7  # words of a job, and which of them are numbers of rows: see `emit.py`
 Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
 

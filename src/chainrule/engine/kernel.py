@@ -184,7 +184,7 @@ def nodes_made(kernel: Kernel) -> tuple[Node, ...]:
 
 
 def accesses(kernel: Kernel) -> Iterator[Access]:
-    """Every access that reads."""
+    """Every access that reads; of a product its left operand is the first, and its right one the second."""
     match kernel:
         case Contraction():
             yield kernel.left

@@ -4,9 +4,9 @@
     step, steps, rows, stop, halt, done, variant, its job, turns, places, apart, sources..., results..., more...
 
 The rows of each batch are gathered by an array of numbers from row-major arrays of any numeric type, and converted on
-the way; but not where the argument of the step is the source itself, as it reads rows where they lie. It finds them by
-numbers that begin at `places`, and `apart` further for each step: 0 where all are gathered. A flag is looked at before
-every step, so that a run ends soon after it is raised.
+the way; but not where the argument of the step is the source itself, as it reads rows where they lie. It is told their
+numbers, which begin at `places`, and `apart` further for each step; 0 where all are gathered. A flag is looked at
+before every step, so that a run ends soon after it is raised.
 
 A variant is another step over the same batch and the same states, with a job of its own, that takes the place of the
 step where it has a turn: its number from 0, or -1. It gives the results of the step, and `more` beside them.
@@ -120,10 +120,11 @@ def _place_rows(code: Code, own: str, step: tuple[str, str], *, has_variant: boo
     number, steps = step
     places, apart = _word(code, own, PLACES), _word(code, own, APART, "i64")
     soon = smaller(code, plus(code, number, 1), code.let(f"sub i64 {steps}, 1"))
-    for word, which in ((ROWS_AT, number), (SOON_AT, soon)):
-        rows = code.element("i64", places, code.let(f"mul i64 {which}, {apart}"))
-        for job in ("%job", *([_word(code, own, VARIANT_JOB)] if has_variant else [])):
-            code.do(f"store ptr {rows}, ptr {code.element('ptr', job, str(word))}")
+    with code.when(code.let(f"icmp ne i64 {apart}, 0")):
+        for word, which in ((ROWS_AT, number), (SOON_AT, soon)):
+            rows = code.element("i64", places, code.let(f"mul i64 {which}, {apart}"))
+            for job in ("%job", *([_word(code, own, VARIANT_JOB)] if has_variant else [])):
+                code.do(f"store ptr {rows}, ptr {code.element('ptr', job, str(word))}")
 
 
 def _place_results(

@@ -23,10 +23,10 @@ def in_place(kernels: Iterable[Kernel], plan: Plan, arguments: int, target: Targ
     read = set[Node]()
     found -= {node for node, _ in plan.copies}
     for kernel in kernels if found else ():
-        row_by_row = kernel.left if isinstance(kernel, Contraction) and _is_by_rows(kernel, target) else None
-        for access in accesses(kernel):
+        by_rows = isinstance(kernel, Contraction) and _is_by_rows(kernel, target)
+        for number, access in enumerate(accesses(kernel)):
             read.add(access.array)
-            if access is not row_by_row:
+            if number or not by_rows:  # the left operand of a product comes first
                 found.discard(access.array)
     return frozenset(found & read)
 
@@ -45,4 +45,4 @@ def _is_by_rows(contraction: Contraction, target: Target) -> bool:
     else:
         return False
     reach = sum((n - 1) * stride for n, stride in zip(product.batch, left.batch, strict=True)) + inside - 1
-    return count == rows and min((0, *left.batch)) == 0 <= access.offset and access.offset + reach < length
+    return count == rows and all(step >= 0 for step in (access.offset, *left.batch)) and access.offset + reach < length

@@ -17,8 +17,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,8 +123,6 @@ class Run:
         self.job = np.zeros(JOB, np.int64)
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
         self.in_order = np.arange(max([1, *(arguments[number][0][0] for number in recipe.in_place)]), dtype=np.int64)
-        self.in_order_at = address_of(self.in_order)
-        self.read_in_order()
         self.scratch = np.zeros(0, np.uint8)
         self._make_room(1)
         self.team: Team | None = None
@@ -177,15 +174,17 @@ class Run:
 
     def _bind_places(self) -> None:
         """Point at the places of what is copied: a loop leaves the table pointing elsewhere."""
+        self._forget_loop()
         for first, found in ((1, self.inputs), (self.first_result, self.outputs)):
             for slot, place in enumerate(found, first):
                 if place is not None:
                     self._bind(slot, place)
         self.is_bound = True
 
-    def read_in_order(self) -> None:
-        """Rows of arguments are read in their order: number 0, 1, ..."""
-        self.job[ROWS_AT] = self.job[SOON_AT] = self.in_order_at
+    def _forget_loop(self) -> None:
+        """Work in room of its own, on rows in their order: done before a run, as a loop may end at any moment."""
+        self.table[0], self.job[3] = address_of(self.arena), address_of(self.scratch)
+        self.job[ROWS_AT] = self.job[SOON_AT] = address_of(self.in_order)
 
     def _bind(self, slot: int, array: Array) -> Array:
         self.table[slot] = address_of(array)
@@ -262,20 +261,19 @@ class Run:
         words[STEP_AT], words[STOP] = self.address, address_of(stop.word)
         words[FIRST:] = [address_of(array) for array in (*kept, *results, *figures)]
         in_place = self._in_place(data, variant)
-        words[PLACES], words[APART] = address_of(rows if in_place else self.in_order), rows.shape[1] * bool(in_place)
+        words[PLACES], words[APART] = address_of(rows), rows.shape[1] * bool(in_place)
         if variant is not None:
             words[VARIANT_AT], words[VARIANT_JOB] = variant.address, variant.job_at
         # In one order, so that two loops never wait for each other; of one run the lock is taken twice.
         first, last_run = min(runs, key=id), max(runs, key=id)
-        with _enter_once(first), last_run.lock if last_run is first else _enter_once(last_run), _own_room_after(runs):
+        with _enter_once(first), last_run.lock if last_run is first else _enter_once(last_run):
             address = self._loop_for([array.dtype for array in data], variant)
             for number, argument in enumerate(self.arguments):
                 if number not in in_place and number not in self.batches:
                     self.batches[number] = _place(*argument)
             for run in runs:
                 run.bind_batches([kept[n] if n in in_place else self.batches[n] for n in range(len(kept))])
-            moving = [(ROWS, rows), *enumerate(results, FIRST + len(data))]
-            moving += [(PLACES, rows)] if in_place else []
+            moving = [(ROWS, rows), (PLACES, rows), *enumerate(results, FIRST + len(data))]
             moving += [] if turns is None else [(TURNS, turns)]
             done, last = 0, self.steps
             while done < len(rows) and not stop.word[0]:
@@ -299,6 +297,7 @@ class Run:
     def bind_batches(self, batches: Sequence[Array]) -> None:
         """Point at the arrays into which a loop gathers, or at what it would gather from."""
         self.is_bound = False
+        self._forget_loop()
         for slot, batch in enumerate(batches, 1):
             self._bind(slot, batch)
 
@@ -374,17 +373,6 @@ class Run:
             self.status[:] = 0
             place = self.traced.graph.nodes[site.node].provenance
             raise ArgumentError(f"{place}: an index is out of bounds for axis {site.axis} of length {site.length}.")
-
-
-@contextmanager
-def _own_room_after(runs: Sequence[Run]) -> Iterator[None]:
-    """Within, steps that are made in turns may share their memory; afterwards each has its own again."""
-    try:
-        yield
-    finally:
-        for run in runs:
-            run.table[0], run.job[3] = address_of(run.arena), address_of(run.scratch)
-            run.read_in_order()
 
 
 def _share_room(runs: Sequence[Run]) -> None:

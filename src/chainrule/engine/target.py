@@ -41,7 +41,7 @@ class Target:
     masked
         Whether loads and stores of some lanes of a vector are as cheap as those of all.
     estimated
-        Whether a square root in single precision is quicker from an estimate: where the divider is slow.
+        Whether square roots are quicker from an estimate: where the divider is slow.
     matrix
         Whether there is a unit that multiplies tiles of bfloat16 and adds up float32, and the system lets us use it.
     parts

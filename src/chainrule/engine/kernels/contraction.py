@@ -68,6 +68,7 @@ def write_contraction(
     finish: Finish | None,
     kept: bool,
     ahead: Ahead | None = None,
+    *,
     claimed: bool = False,
     scattered: bool = False,
     asks: bool = False,

@@ -57,7 +57,7 @@ class Task:
     claimed
         Whether threads claim their parts.
     by_batch
-        Whether a part is some whole products of the batch, of which there are as many, or twice as many, ...
+        Whether a part is some whole products of the batch: their number is a multiple of that of the parts.
     """
 
     left: str

@@ -44,7 +44,7 @@ class Lines:
     is_left
         Whether it is the left operand.
     far
-        Whether it is so large that the next step of the depth is asked for while one is split.
+        Whether it is so large that the next step of the depth is asked for while one is split, unless it is scattered.
     scattered
         Whether its vectors lie anywhere: vector `n` is number `%rows[n]` of them.
     asks
