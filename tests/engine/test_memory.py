@@ -72,6 +72,21 @@ def test_arrays_of_another_shape_get_places_of_their_own_while_they_stay_in_the_
         assert any(len(set(each)) > 1 for each in found.values()) == shared
 
 
+def test_a_few_tiny_arrays_share_no_place_and_many_do() -> None:
+    """So that a kernel need not wait for those that read what was there before; but the room stays bounded."""
+
+    def products(x, weight):
+        for _ in range(steps):
+            x = cr.tanh(x @ weight)
+        return x
+
+    for steps, apart in ((6, True), (200, False)):
+        made = program(products, np.zeros((16, 16), "f"), np.zeros((16, 16), "f"))
+        offsets = [home.offset for home in made.plan.homes.values() if home.slot == ARENA]
+        assert len(offsets) >= steps - 1
+        assert (len(set(offsets)) == len(offsets)) == apart
+
+
 def test_many_shapes_share_one_room() -> None:
     """A place for each would grow with the square of the steps."""
 

@@ -117,7 +117,14 @@ def test_an_answer_for_one_row_has_the_same_bits_for_any_team(dtype: str) -> Non
 
 @pytest.mark.parametrize(
     ("rows", "left", "right", "expected"),
-    [(256, 64, 64, (4, 64, 64)), (256, 13, 64, (4, 13, 64)), (64, 784, 128, (784, 128))],
+    [
+        (256, 64, 64, (4, 64, 64)),
+        (256, 13, 64, (4, 13, 64)),
+        (64, 128, 10, (2, 128, 10)),  # of 32 rows each
+        (64, 784, 128, (784, 128)),  # the sums are more
+        (62, 128, 10, (128, 10)),  # of fewer rows each
+        (64, 10, 10, (10, 10)),  # few bytes
+    ],
 )
 def test_a_sum_over_rows_is_cut_where_the_sums_are_fewer_than_what_is_read(
     rows: int, left: int, right: int, expected: tuple[int, ...]

@@ -252,12 +252,14 @@ def _touched(kernel: Kernel, plan: Plan) -> Iterator[_Touch]:
     """What a loop, a reduction or a product touches."""
     if not isinstance(kernel, Loop | Reduction | Contraction):
         return
-    domain, reads = (kernel.domain if not isinstance(kernel, Contraction) else kernel.node.shape), [*accesses(kernel)]
+    reads = [*accesses(kernel)]
     if isinstance(kernel, Contraction):
+        domain, reads = kernel.node.shape, reads[2:]
         over = (*domain, kernel.node.inputs[0].shape[-1])  # batch, rows, columns, depth
         for operand in _operands(kernel):
             yield _Touch.of(plan, operand, over, writes=False)
-        reads = reads[2:]
+    else:
+        domain = kernel.domain
     for access in reads:
         yield _Touch.of(plan, access, domain, writes=False)
     for store in () if isinstance(kernel, Reduction) else kernel.stores:

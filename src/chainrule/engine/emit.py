@@ -357,6 +357,8 @@ class _Calls:
             if turn.waits and not clock:
                 self.code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
             if turn.blocks and not clock:
+                for place in places:
+                    self._arguments(place)  # loads what is the same for all blocks
                 (self._shared_band if turn.is_shared else self._band)(turn, places)
                 continue
             for place in places:
@@ -375,8 +377,6 @@ class _Calls:
     def _band(self, turn: Turn, places: Sequence[_Place]) -> None:
         """Kernels that are run block by block: each thread does its part of the blocks, or the first one all."""
         code, blocks = self.code, str(turn.blocks)
-        for place in places:
-            self._arguments(place)  # loads what is the same for all blocks
         with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
             low, high = ("0", blocks) if turn.alone else Share(code, [turn.blocks]).bounds
             with code.loop(low, high) as block:
@@ -387,8 +387,6 @@ class _Calls:
         """The same where the blocks are there for threads to share: one thread does all at once, and threads that
         cannot have as many blocks each share kernel after kernel."""
         code = self.code
-        for place in places:
-            self._arguments(place)
         one = code.let("icmp eq i64 %threads, 1")
         rest = code.let(f"urem i64 {turn.blocks}, %threads")
         fits = code.let(f"or i1 {one}, {code.let(f'icmp eq i64 {rest}, 0')}")
