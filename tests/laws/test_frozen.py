@@ -33,7 +33,7 @@ def test_values_between_stages_are_frozen(source: Source) -> None:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.ClassDef):
             for decorator in map(ast.unparse, node.decorator_list):
-                if decorator.startswith("dataclass"):
+                if decorator.startswith(("dataclass", "record")):
                     assert "frozen=True" in decorator, f"{source.name}.{node.name} can be changed"
 
 
@@ -49,7 +49,7 @@ def test_what_changes_in_a_module_is_named_here(source: Source) -> None:
     for statement in source.tree.body:
         targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
         for name in [target.id for target in targets if isinstance(target, ast.Name)]:
-            is_table = name.strip("_").isupper()
+            is_table = name.strip("_").isupper() or name == "__all__"
             path = f"{source.name}.{name}"
             if not is_table and hasattr(module, name) and not isinstance(getattr(module, name), CONSTANT):
                 is_alias = getattr(type(getattr(module, name)), "__module__", "") in (

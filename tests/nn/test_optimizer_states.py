@@ -136,3 +136,13 @@ def test_a_saved_state_that_does_not_fit_changes_nothing(damage: str) -> None:
         optimizer.load_arrays(arrays, moving)
     for name, array in optimizer.arrays().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_fresh_slots_take_no_memory_before_they_are_assigned() -> None:
+    weight = cr.Parameter(np.ones((4, 3), "f"))
+    optimizer = cr.optim.Adam(0.1)
+    first, second = optimizer._fresh_slots(weight).values()
+    assert np.shares_memory(first.look(), second.look())
+    assert not first.look().flags.writeable
+    first.assign(first + 1)
+    np.testing.assert_array_equal(second, np.zeros((4, 3), "f"))

@@ -7,6 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.train.native import _Kept
 
 STEPS = 16  # in an epoch
 
@@ -86,3 +87,34 @@ def test_what_a_callback_assigned_is_not_undone() -> None:
     assert compiled[0] == eager[0]
     np.testing.assert_allclose(compiled[1], 7.0, atol=0.01)
     np.testing.assert_allclose(eager[1], 7.0, atol=0.01)
+
+
+def test_what_no_program_writes_to_yet_is_kept_without_a_copy() -> None:
+    state = cr.State(np.arange(3, dtype="f"))
+
+    @cr.compile
+    def step() -> None:
+        state.assign(state + 1)
+
+    program, kept = step.program(), _Kept()
+    kept.take(program)
+    first = kept.states[0][1]
+    assert np.shares_memory(first, state.look())
+    program()
+    assert not np.shares_memory(first, state.look())
+    np.testing.assert_array_equal(first, [0, 1, 2])
+
+    kept.take(program)
+    second = kept.states[0][1]
+    assert not np.shares_memory(second, first)  # nobody knows who else holds it
+    program()
+    np.testing.assert_array_equal(second, [1, 2, 3])
+    kept.take(program)
+    assert kept.states[0][1] is second
+    np.testing.assert_array_equal(second, [2, 3, 4])
+    program()
+    assert kept.restore()
+    np.testing.assert_array_equal(state, [2, 3, 4])
+    program()
+    np.testing.assert_array_equal(state, [3, 4, 5])
+    np.testing.assert_array_equal(second, [2, 3, 4])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Node, Shape
@@ -22,6 +22,7 @@ from chainrule.engine.kernels.contraction import contraction_splits
 from chainrule.engine.kernels.loops import loop_axes, loop_splits
 from chainrule.engine.kernels.reductions import kept_axes, reduction_splits
 from chainrule.engine.memory import ARENA, Home, Plan
+from chainrule.engine.record import record
 from chainrule.engine.target import Target
 from chainrule.engine.work import CLAIMED, SMALL, cycles
 
@@ -32,7 +33,7 @@ _LEAST = 16  # blocks, so that threads can share them out
 _SMALLEST = 4096  # bytes that a block touches, so that it is worth its calls
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Band:
     """Kernels that are run together.
 
@@ -54,7 +55,7 @@ class Band:
     is_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Touch:
     """What a kernel reads or writes: where it lives, how many bytes it has, and how it is gone through."""
 

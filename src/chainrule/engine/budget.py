@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chainrule.engine.graph import Graph, Node
+from chainrule.engine.record import record
 from chainrule.engine.state import State
 from chainrule.errors import ResourceError
 
@@ -24,7 +24,7 @@ _GROUPS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Array:
     """An array of a program: what makes it, of which type and shape, in which layer, and its bytes."""
 
@@ -38,7 +38,7 @@ class Array:
         return f"{_size(self.bytes)} {self.type} by {self.made_by}{where}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Memory:
     """Bytes that a program needs while it runs.
 

@@ -6,19 +6,19 @@ registers; addresses are bytes-free: `element` steps by whole elements of a type
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from chainrule.engine.dtypes import DType, bool_, float32, float64, int32, int64
+from chainrule.engine.record import record
 
 # How a value of each data type stands in a register, and in memory (a bool takes a byte there).
 REGISTER: dict[DType, str] = {bool_: "i1", int32: "i32", int64: "i64", float32: "float", float64: "double"}
 MEMORY: dict[DType, str] = {**REGISTER, bool_: "i8"}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Kind:
     """The type of a value in a register: one element (`lanes` 0) or a vector of them.
 
@@ -239,7 +239,7 @@ class Code:
         return "\n".join([self._head, "entry:", *self._slots, *self._lines, "  ret void", "}"])
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Function:
     """A finished function that others call; a module holds it once."""
 

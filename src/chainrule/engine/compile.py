@@ -173,8 +173,9 @@ class Compiled(Generic[R]):
             return tuple(found)
 
         # The compiler is the largest part of the engine: it is loaded for the first program, not on import.
-        from chainrule.engine.program import Program
+        from chainrule.engine.program import Program, expect_host
 
+        expect_host()
         traced = trace(flat, *leaves, names=self._names(structure))
         return _Version(Program(traced), returned[0], self._name)
 

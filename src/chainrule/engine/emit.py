@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
@@ -45,6 +44,7 @@ from chainrule.engine.kernels.shares import Share, times
 from chainrule.engine.listing import kernel_text
 from chainrule.engine.memory import ALIGNMENT, Home, Plan
 from chainrule.engine.recipe import STEP
+from chainrule.engine.record import record
 from chainrule.engine.rows import in_place
 from chainrule.engine.schedule import Schedule, Turn
 from chainrule.engine.target import Target
@@ -53,7 +53,7 @@ from chainrule.engine.team import waiting
 _TOGETHER = 128  # calls that stand in one function
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Call:
     """A kernel in the step.
 
@@ -309,7 +309,7 @@ def _step(module: Module) -> list[Code]:
     return functions
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Place:
     """A call with its number, the number of its first site, and how many calls before it have claims."""
 

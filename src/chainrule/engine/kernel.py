@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Node, Shape
 from chainrule.engine.op import Op
+from chainrule.engine.record import record
 
 SHALLOW = 256  # the depth of a product up to which its epilogue may wait until some panels are there
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Access:
     """Where in a stored array the element for a point of the domain stands, in elements."""
 
@@ -33,7 +33,7 @@ class Access:
     strides: Shape
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Load:
     """The element of an array."""
 
@@ -41,7 +41,7 @@ class Load:
     dtype: DType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Gather:
     """The element of an array at a place that is computed: `stride * index` further than `access` says.
 
@@ -56,7 +56,7 @@ class Gather:
     node: Node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Number:
     """A number known when the program is made."""
 
@@ -64,7 +64,7 @@ class Number:
     dtype: DType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Apply:
     """An elementwise op of expressions."""
 
@@ -75,7 +75,7 @@ class Apply:
     node: Node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, eq=False)
 class Words:
     """Random word number `offset + sum(index * stride)` under a key, from a counter on."""
 
@@ -89,7 +89,7 @@ class Words:
 Expression = Load | Gather | Number | Apply | Words
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Store:
     """The value of `node` goes to a place in a stored array."""
 
@@ -98,7 +98,7 @@ class Store:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Loop:
     """Every point of the domain on its own; several values at each point share what they have in common."""
 
@@ -106,7 +106,7 @@ class Loop:
     stores: tuple[Store, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reduction:
     """`op` over the last `reduced` axes of the domain; `node` is stored contiguously in the shape of the others."""
 
@@ -116,7 +116,7 @@ class Reduction:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Contraction:
     """A matrix product for each index of the batch axes: `left` is over (batch, i, k), `right` over (batch, k, j).
 
@@ -131,7 +131,7 @@ class Contraction:
     kept: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Scatter:
     """Zeros, to which `value` is added at `index` along one axis; the domain is (before, indices, after)."""
 
@@ -141,7 +141,7 @@ class Scatter:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Running:
     """The sum of all values up to each place along the last axis of the domain; `access` says where it goes."""
 
@@ -151,7 +151,7 @@ class Running:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Sorting:
     """For each row along the last axis of the domain the order of its values: ascending, stable, NaN last."""
 

@@ -7,13 +7,12 @@ integers. Nothing here rounds otherwise than IEEE 754 does, and nothing may be r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from chainrule.engine.code import REGISTER, Code, Kind
 from chainrule.engine.dtypes import DType, float32, float64
+from chainrule.engine.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Mask:
     """A truth value in each lane."""
 
@@ -36,7 +35,7 @@ class Mask:
         return self.code.let(f"call i1 @{name}({self.kind.mask} {self.name})")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Bits:
     """The bits of floating-point lanes as integers of the same width; arithmetic wraps around."""
 
@@ -91,7 +90,7 @@ class Bits:
         return Bits(self.code, self.kind, self.code.let(f"{operation} {self.kind.bits} {self.name}, {right}"))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Lanes:
     """Floating-point numbers, one in each lane of a register.
 

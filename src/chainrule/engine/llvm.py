@@ -5,7 +5,9 @@ machine of its own. So what takes long is called here without llvmlite's lock, w
 """
 
 import ctypes
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +17,38 @@ from typing import Any
 from chainrule.errors import ChainruleError
 
 _LIBRARIES = ("libllvmlite.so", "libllvmlite.dylib", "llvmlite.dll")
+_NOW = 2  # all that a library needs is found when it is loaded, as Python does it
+
+
+@cache
+def soon() -> threading.Thread:
+    """Let a thread load llvmlite's library, which takes long, while this one does something else.
+
+    Python loads libraries under its own lock; so the system is asked, where it can be asked so.
+    """
+
+    def load() -> None:
+        with suppress(Exception):
+            for folder in _folders():
+                library = str(folder / "binding" / _LIBRARIES[0])
+                ctypes.CDLL(None).dlopen(ctypes.c_char_p(library.encode()), ctypes.c_int(_NOW))
+
+    thread = threading.Thread(target=load, name="chainrule", daemon=False)
+    with suppress(RuntimeError):  # there is no room for more threads, or the process is about to end
+        thread.start()
+    return thread
+
+
+def settle() -> None:
+    """Wait until nothing is being loaded."""
+    if soon.cache_info().currsize and soon().ident:
+        soon().join()
 
 
 @cache
 def llvm() -> ModuleType:
     """llvmlite's binding, with all targets ready."""
+    settle()
     import llvmlite.binding
 
     llvmlite.binding.initialize_all_targets()
@@ -31,8 +60,7 @@ def llvm() -> ModuleType:
 @cache
 def versions() -> str:
     """Of llvmlite and of LLVM, on which machine code depends; by its files, because to load it takes long."""
-    found = find_spec("llvmlite")
-    for folder in map(Path, found.submodule_search_locations or () if found else ()):
+    for folder in _folders():
         for library in _LIBRARIES:
             try:
                 status = (folder / "binding" / library).stat()
@@ -43,6 +71,12 @@ def versions() -> str:
     import llvmlite
 
     return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm().llvm_version_info))}"
+
+
+def _folders() -> list[Path]:
+    """Where llvmlite is installed."""
+    found = find_spec("llvmlite")
+    return [Path(folder) for folder in found.submodule_search_locations or ()] if found else []
 
 
 def parsed(text: str) -> Any:

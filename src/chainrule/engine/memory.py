@@ -7,7 +7,6 @@ home: a slot in the program's table of pointers and an offset in bytes. Slot 0 i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -16,6 +15,7 @@ from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Graph, Node, Shape
 from chainrule.engine.kernel import Access, Contraction, Kernel, Loop, accesses, contiguous, nodes_made
 from chainrule.engine.op import Op
+from chainrule.engine.record import record
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 ARENA = 0
@@ -25,7 +25,7 @@ _SPARE = 2**20  # bytes that places of their own may take
 _TINY, _FEW = 2**13, 2**16  # bytes of an array that shares its place with none, and of all of those
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Home:
     """A slot of the table, and how many bytes into it."""
 
@@ -33,7 +33,7 @@ class Home:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Plan:
     """Where arrays live.
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule.engine import cache
 from chainrule.engine.image import Image, UnexpectedError, is_possible
-from chainrule.engine.llvm import llvm, object_file, parsed, run_passes, versions
+from chainrule.engine.llvm import llvm, object_file, parsed, run_passes, settle, versions
 from chainrule.engine.pieces import pieces
 from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
@@ -104,7 +104,8 @@ def ahead(text: str | Callable[[], str], target: Target, key: str | None = None)
 
 
 def _settle() -> None:
-    """Wait until nothing is compiled ahead."""
+    """Wait until nothing is loaded or compiled ahead."""
+    settle()
     for thread in _ahead.values():
         thread.join()
 

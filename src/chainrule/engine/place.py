@@ -7,16 +7,16 @@ broadcast, sliced, flipped, reshaped by axes of length 1) only change the place,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from chainrule.engine.graph import Node, Shape
 from chainrule.engine.kernel import Access, contiguous
 from chainrule.engine.op import Op
+from chainrule.engine.record import record
 
 Form = tuple[int, Shape]  # a constant, and a factor for each axis of the domain
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Place:
     """For each axis of a node the index of the element: `constant + sum(factor * domain index)`.
 

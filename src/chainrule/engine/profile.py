@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from chainrule.engine.graph import Graph, Node
 from chainrule.engine.kernel import Apply, Contraction, Kernel, Loop, accesses, expressions, nodes_made
 from chainrule.engine.op import Op
 from chainrule.engine.peaks import peak_bytes, peak_flops
+from chainrule.engine.record import record
 from chainrule.engine.state import State
 from chainrule.engine.target import Target
 
@@ -30,7 +30,7 @@ PHASES = ("forward", "backpropagation", "update")
 LOSS = "loss"  # stands where the layer stands, for what is made of the layers' results
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class KernelTime:
     """One kernel of a step.
 
@@ -69,7 +69,7 @@ class KernelTime:
         return "FLOP/s" if self.of_peak >= self.of_bandwidth else "bytes/s"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Profile:
     """The kernels of a step in their order, with how long each took."""
 

@@ -16,10 +16,12 @@ import numpy as np
 
 from chainrule.engine import recipe
 from chainrule.engine.budget import Memory, require_room
+from chainrule.engine.llvm import soon
 from chainrule.engine.native import Native, building, kept, optimised_text
 from chainrule.engine.recipe import Recipe
 from chainrule.engine.run import Run, Signature, Stop, address_of, prepare_loop
 from chainrule.engine.target import Target, host
+from chainrule.engine.target import expect_host as expect_host
 from chainrule.engine.team import team
 from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError
@@ -98,6 +100,7 @@ class Program:
         """Everything between the trace and the machine code, made once: of two threads both take the first."""
         found: Stages | None = vars(self).get("_made")
         if found is None:
+            soon()
             with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
                 from chainrule.engine.stages import Stages
 

@@ -12,13 +12,13 @@ it can, beside the largest products whose parts are claimed: the others begin th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from chainrule.engine.bands import bands, may_have_bands
 from chainrule.engine.fuse import array_of
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Contraction, Kernel, accesses, nodes_made
 from chainrule.engine.memory import ALIGNMENT, ARENA, Home, Plan
+from chainrule.engine.record import record
 from chainrule.engine.target import Target
 from chainrule.engine.work import CLAIMED, cycles, done_alone
 
@@ -26,7 +26,7 @@ Span = tuple[int, int, int]  # a slot of the table, the first byte, and past the
 _PLACES = 256  # into which the arena is cut, to find who has touched the same bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Turn:
     """What is run at a time.
 
@@ -57,7 +57,7 @@ class Turn:
     is_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Schedule:
     """The turns of a step, in its order; `print` writes them out, phase by phase.
 

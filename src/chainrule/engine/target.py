@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from chainrule.engine.cache import key_of, load, store
-from chainrule.engine.llvm import llvm, versions
+from chainrule.engine.llvm import llvm, soon, versions
 from chainrule.errors import ArgumentError
 
 _ARCH_PRCTL, _REQUEST_STATE, _TILE_DATA = 158, 0x1023, 18  # of Linux on x86-64: what is called, how, and for what
@@ -176,19 +176,32 @@ def _names() -> tuple[str, str, str, str]:
 
     To load LLVM takes long, so its answer is kept until the machine is started anew.
     """
-    processor = _processor()
-    key = key_of("processor", _RULE, processor or "", versions())
-    known = load(key) if processor else None
-    try:
-        name, triple, cpu, features = map(str, json.loads(known or b"[]"))
-        if name in KINDS:
-            return name, triple, cpu, features
-    except (ValueError, TypeError):  # nothing is known, or something else is written there
-        pass
-    found = _asked()
-    if processor:
-        store(key, json.dumps(found).encode())
+    found = _known()
+    if found is None:
+        found = _asked()
+        if _processor():
+            store(_key(), json.dumps(found).encode())
     return found
+
+
+def _known() -> tuple[str, str, str, str] | None:
+    """What LLVM said of this machine before, if that is kept."""
+    kept = load(_key()) if _processor() else None
+    try:
+        name, triple, cpu, features = map(str, json.loads(kept or b"[]"))
+    except (ValueError, TypeError):  # nothing is kept, or something else is written there
+        return None
+    return (name, triple, cpu, features) if name in KINDS else None
+
+
+def _key() -> str:
+    return key_of("processor", _RULE, _processor() or "", versions())
+
+
+def expect_host() -> None:
+    """Begin to load LLVM, if it will have to be asked what this machine is."""
+    if _known() is None:
+        soon()
 
 
 def _asked() -> tuple[str, str, str, str]:
@@ -222,6 +235,7 @@ def _tiles_allowed() -> bool:
         return False
 
 
+@cache
 def _processor() -> str | None:
     """What stands for this processor until the machine is started anew, where Linux tells it.
 

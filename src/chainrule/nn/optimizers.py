@@ -147,6 +147,7 @@ class Optimizer:
 
     def _fresh_slots(self, parameter: Parameter) -> dict[str, State]:
         zeros = np.zeros(parameter.shape, parameter.dtype)
+        zeros.flags.writeable = False  # so that all slots share it: fresh memory costs more than what is written to it
         return {name: State(zeros, f"{parameter.name}.{name}") for name in self.slots}
 
     def _clipped(self, found: dict[Parameter, Tensor]) -> dict[Parameter, Tensor]:

@@ -284,7 +284,7 @@ class _Kept:
         is_sound = _is_sound(written)
         if sum(state.look().nbytes for state in written) <= _LARGEST and is_sound:
             room = dict(self.states)
-            self.states = [(state, _copied(state.look(), room.get(state))) for state in written]
+            self.states = [(state, _kept(state, room.get(state))) for state in written]
             self.since = []
         self.at = time.perf_counter()
         self.cost = self.at - began
@@ -293,13 +293,17 @@ class _Kept:
     def restore(self) -> bool:
         """Put the kept states back; False if there are none."""
         for state, value in self.states:
-            state.assign(value.copy())  # `take` writes into the arrays that are kept
+            state.assign(value.copy())  # `take` may write into the arrays that are kept
         return bool(self.states)
 
 
-def _copied(array: Array, room: Array | None) -> Array:
-    """A copy, in an array that is there already if there is one: fresh memory costs more than what is written to it."""
-    if room is None:
+def _kept(state: State, room: Array | None) -> Array:
+    """The value of a state as it is now: itself where nobody writes to it, else a copy, in an array that is there
+    already if there is one, as fresh memory costs more than what is written to it."""
+    array = state.look()
+    if not state.is_lent:
+        return array
+    if room is None or not room.flags.writeable:
         return array.copy()
     np.copyto(room, array)
     return room

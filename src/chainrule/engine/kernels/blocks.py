@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.code import Code
 from chainrule.engine.kernels.packing import TOGETHER, Copy, kind_of, load, moved, store
@@ -20,9 +20,10 @@ from chainrule.engine.kernels.shares import Share, parts, plus, smaller, times, 
 from chainrule.engine.kernels.strips import Here, Spot, Writer
 from chainrule.engine.kernels.sums import LONGEST_TURN, Beside, Left, Right, Sums
 from chainrule.engine.kernels.tile import Strip, Tile
+from chainrule.engine.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Block:
     """Where the code is: panels `begin` to `end`, tiles `top` to `bottom`, and `count` steps from `done` on."""
 
@@ -89,7 +90,7 @@ def _write_bands(large: _Large) -> None:
             writer.task.finish(code, band)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Large:
     """Writes the loops over the blocks of a strip."""
 

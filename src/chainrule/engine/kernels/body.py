@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import int32, int64
@@ -18,9 +17,10 @@ from chainrule.engine.kernel import Access, Apply, Expression, Gather, Load, Num
 from chainrule.engine.kernels.philox import random_words
 from chainrule.engine.kernels.vector import Vector, read, read_apart, spread, write, write_apart
 from chainrule.engine.philox import WORDS
+from chainrule.engine.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class View:
     """An array that a kernel sees in part: where element 0 of its points stands, and the strides of the domain."""
 

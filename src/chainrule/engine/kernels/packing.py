@@ -8,7 +8,6 @@ beside each other become `depth` short rows for each tile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from chainrule.engine.code import Code, Kind
@@ -16,6 +15,7 @@ from chainrule.engine.dtypes import DType
 from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.tile import Panel
 from chainrule.engine.kernels.vector import Vector, read, write
+from chainrule.engine.record import record
 
 TOGETHER = 4  # rows of a panel that are copied in one turn of a loop
 
@@ -47,7 +47,7 @@ def moved(code: Code, kind: Kind, address: str, elements: int) -> str:
 _CopyRow = Callable[[Code, str, str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Copy:
     """A panel as it is packed: `depth` rows of `row` elements each, in which the panel's vectors lie at `places`."""
 

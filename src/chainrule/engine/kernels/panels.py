@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernels.packing import Copy
 from chainrule.engine.kernels.shares import plus, smaller, times
 from chainrule.engine.kernels.sums import Beside, Right
+from chainrule.engine.record import record
 
 _SOON = 4  # rows that are asked for before they are copied
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Wanted:
     """A panel: where its first element lies, and a number that no other panel has."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Shape
 from chainrule.engine.kernel import SHALLOW, Access, Contraction, accesses, contiguous
 from chainrule.engine.kernels.sums import LONGEST_TURN, turn_of
 from chainrule.engine.kernels.tile import Heights, Model, Panel, Strip
+from chainrule.engine.record import record
 from chainrule.engine.target import Target
 
 ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
@@ -33,7 +34,7 @@ _GROUP_SHARE = 0.4  # of the second cache, for the copy of rows of the left oper
 _DEPTH_SHARE = 0.75  # of the first cache, for the part of a panel and of a tile's rows that are used together
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Matrix:
     """An operand: element `offset + sum(batch index * batch stride) + row * down + column * across` of an array."""
 
@@ -59,7 +60,7 @@ class Matrix:
         return replace(self, batch=(*self.batch, stride))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Product:
     """A matrix product for each index of `batch`: (rows, depth) times (depth, columns).
 
@@ -111,7 +112,7 @@ def _bytes_beside(contraction: Contraction) -> int:
     return sum(array.size * array.dtype.itemsize for array in whole) if len(whole) > 1 else 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Blocks:
     """How a large product is cut so that what is used again and again is near.
 
@@ -142,7 +143,7 @@ class Blocks:
     wide: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Plan:
     """How a product is computed.
 
@@ -324,7 +325,7 @@ def even(count: int, most: int) -> int:
     return -(-count // parts)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Scratch:
     """Where the parts of a thread's scratch memory begin, in bytes.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from chainrule.engine.code import Code, shared
 from chainrule.engine.kernels import registers
@@ -27,13 +26,14 @@ from chainrule.engine.kernels.sums import Beside
 from chainrule.engine.kernels.thirds import SIDE, THIRDS, TILE, VECTOR, Lines, store_some
 from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
+from chainrule.engine.record import record
 
 _SHARES = 8  # an eighth of all pieces is claimed at least, as the first piece of each is not split beside another
 _LEAST = 4  # pieces that are claimed together, for the same reason
 _ROWS = 2  # rows of a block that are completed in one job
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Part:
     """Where the code is: in which batch, from which streamed piece on, at which resident pieces, and at which steps."""
 
@@ -46,7 +46,7 @@ class _Part:
     is_last: str | None  # whether the sums are complete then; None: they are
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Block:
     """A block of sums, in variables of the function: its batch and pieces, how many rows of sums there are in memory,
     and where its second tile of columns begins."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernel import contiguous
@@ -16,9 +16,10 @@ from chainrule.engine.kernels.plan import Matrix, Plan, Product, Scratch
 from chainrule.engine.kernels.shares import Share, larger, parts, plus, smaller, times, unless_done, unravelled
 from chainrule.engine.kernels.sums import Ahead, Beside, Left, Right, Sums
 from chainrule.engine.kernels.tile import Finish, Panel, Strip, Tile
+from chainrule.engine.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Here:
     """Where the code is: panel `number`, from `column` on, of a batch; `first` is the first tile of the group."""
 
@@ -33,7 +34,7 @@ class Here:
         return self.strip.panel
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Spot:
     """A tile of a panel: its number, its first row and how many rows it has."""
 
@@ -42,7 +43,7 @@ class Spot:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Task:
     """What is asked of the code of a product: the names of its arrays, and what is done with what is finished.
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.code import Code, Kind
 from chainrule.engine.kernels.packing import load, moved
 from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.vector import spread
+from chainrule.engine.record import record
 
 _STRAIGHT = 64  # multiply-adds of a tile that are written without a loop
 _APART = 2048  # bytes from one step's numbers to the next, from which on no processor fetches them ahead by itself
@@ -23,7 +24,7 @@ _TURN = 24  # multiply-adds in one turn of a loop over the depth
 LONGEST_TURN = 8  # steps along the depth in one turn at most; every turn divides this
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Left:
     """Where a tile's rows of the left operand begin, and their strides (row, depth)."""
 
@@ -32,7 +33,7 @@ class Left:
     across: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Right:
     """Where a panel of the right operand begins, the stride of the depth, and where its vectors lie in a row: places,
     and how many lanes are used."""
@@ -43,7 +44,7 @@ class Right:
     used: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Beside:
     """What is done beside the sums: `write(*addresses)` at every `every`-th step. The addresses begin with `starts` and
     are `strides` elements further the next time."""
@@ -62,7 +63,7 @@ class Beside:
 Ahead = Callable[[Code, Tile, int], Beside]  # what is done beside a tile's sums every so many steps
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Sums:
     """Writes the sums of `rows` rows of a panel whose vectors are of `kind`."""
 

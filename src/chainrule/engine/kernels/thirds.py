@@ -12,13 +12,14 @@ A tile of the left operand is 16 rows, each 32 steps of the depth; a tile of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.code import Code, Function, Kind
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.packing import transpose
 from chainrule.engine.kernels.shares import larger, minus, plus, smaller, times
 from chainrule.engine.kernels.vector import read_masked, write_masked
+from chainrule.engine.record import record
 
 SIDE = 16  # rows of a tile, or columns
 STEPS = 32  # steps along the depth in a tile
@@ -31,7 +32,7 @@ _QUARTERS = 4  # of the rows of a tile, which are jobs of their own
 _ROWS = SIDE // _QUARTERS
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Lines:
     """How an operand lies in memory: rows of the left one or columns of the right one, over the depth.
 
@@ -201,7 +202,7 @@ class Lines:
                 code.fetch(code.element("float", start.at(code, number), str(STEPS * self.along)), cache=2)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Vectors:
     """Vectors of an operand in memory, from one of them and from one of its elements on."""
 
@@ -229,7 +230,7 @@ class _Vectors:
         return code.element("float", self.address, times(code, place, self.lines.between))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Part:
     """What of a tile is there, of its first and of its second half: how many vectors, and which lanes of them."""
 

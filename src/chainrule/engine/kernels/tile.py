@@ -8,9 +8,9 @@ model of the processor chooses tiles that waste little for the sizes at hand.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from chainrule.engine.code import Code
+from chainrule.engine.record import record
 from chainrule.engine.target import Target
 
 _TILE_COST = 12.0  # cycles to begin and end a tile, beside those for each of its vectors
@@ -24,7 +24,7 @@ _LEFT_SETS = 4096  # bytes after which addresses fall on the same lines of the f
 _LEFT_WAYS = 6  # rows on the same lines that still fit beside what else a tile reads
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Tile:
     """A finished part of a product that lies in memory: a tile, or a band of tiles.
 
@@ -57,7 +57,7 @@ class Tile:
 Finish = Callable[[Code, Tile], None]  # writes what is to be done with a finished tile
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Panel:
     """Columns whose sums are computed together, as vectors that start at `offsets`.
 
@@ -108,7 +108,7 @@ class Panel:
         return self.used if number == len(self.offsets) - 1 else self.lanes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Heights:
     """Rows cut into `tall` tiles of `rows` rows, and after them `short` tiles of one row less.
 
@@ -134,7 +134,7 @@ class Heights:
         return self.tall + self.short
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Strip:
     """`count` equal panels side by side from a column on, and how their rows are cut."""
 
@@ -144,7 +144,7 @@ class Strip:
     heights: Heights
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Model:
     """What decides about tiles: the target, the size of an element, and the stride of the left operand's rows."""
 

@@ -9,12 +9,13 @@ the next piece, and finish the block before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.plan import ALIGNMENT, Product, even
 from chainrule.engine.kernels.registers import PRODUCTS
 from chainrule.engine.kernels.thirds import SIDE, STEPS, THIRDS, TILE, TURNED, Lines
+from chainrule.engine.record import record
 from chainrule.engine.target import Target
 
 PIECE = 2 * SIDE  # lines that are streamed together
@@ -34,7 +35,7 @@ _ENDED = 1.0  # cycles to store a vector of sums
 _CALL = 500  # cycles to set the unit up, and to find out what to do
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Unit:
     """How a product is computed on a matrix unit.
 

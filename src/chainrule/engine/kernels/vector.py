@@ -6,15 +6,15 @@ A kernel's last vector of a row may reach past its end. Only the used lanes are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from chainrule.engine.code import MEMORY, REGISTER, Code, Kind
 from chainrule.engine.dtypes import DType, bool_
+from chainrule.engine.record import record
 
 Combine = Callable[[Code, Kind, str, str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Vector:
     """Neighbours along one axis of a domain.
 

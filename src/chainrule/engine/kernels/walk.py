@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from chainrule.engine.code import Code
 from chainrule.engine.graph import Shape
 from chainrule.engine.kernels.shares import Share
 from chainrule.engine.kernels.vector import Vector
+from chainrule.engine.record import record
 
 SIGNATURE = [("i64", "thread"), ("i64", "threads")]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Axis:
     """Neighbouring axes of a domain walked as one: how many points, and the last of them, whose stride is theirs."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from chainrule.engine.dtypes import DType, float32, float64
 from chainrule.engine.lanes import Lanes
+from chainrule.engine.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Format:
     """A binary floating-point format of IEEE 754.
 
