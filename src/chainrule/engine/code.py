@@ -101,7 +101,7 @@ class Code:
         estimated: bool = False,
         alone: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.parameters = name, tuple(parameters)
         self.fused, self.masked, self.estimated, self.alone = fused, masked, estimated, alone
         listed = ", ".join(f"{kind} %{parameter}" for kind, parameter in parameters)
         self._head = f"define {'internal ' if internal else ''}void @{name}({listed}) {{"
@@ -134,6 +134,10 @@ class Code:
         self._slots.append(f"  {slot} = alloca {kind}")
         self.set(kind, slot, initial)
         return slot
+
+    def reserve(self, name: str, room: str) -> None:
+        """Room in the function's own memory, at an address of that name."""
+        self._slots.append(f"  {name} = alloca {room}")
 
     def get(self, kind: str, slot: str) -> str:
         """The value in a slot."""
@@ -252,11 +256,11 @@ class Function:
         """What was written."""
         return cls(code.name, code.text(), tuple(code.declarations))
 
-    def call(self, code: Code, arguments: str) -> None:
-        """Write a call."""
+    def call(self, code: Code, arguments: str, *, is_last: bool = False) -> None:
+        """Write a call; if it `is_last`, a jump that does not come back here, where the processor permits it."""
         for text in (*self.declarations, self.text):
             code.declare(text)
-        code.do(f"call void @{self.name}({arguments})")
+        code.do(f"{'tail ' * is_last}call void @{self.name}({arguments})")
 
 
 @cache

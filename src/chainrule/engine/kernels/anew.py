@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from chainrule.engine.code import Code
 from chainrule.engine.kernels.shares import minus, plus, smaller
 from chainrule.engine.kernels.sums import multiply_add
 from chainrule.engine.kernels.thirds import SIDE, VECTOR, load_some, mask_of, store_some
 from chainrule.engine.kernels.vector import spread
 
-_ROWS = 8  # that share a vector of the right operand
+_ROWS = 4  # that share a vector of the right operand
 
 
 def anew() -> Code:
@@ -20,22 +18,15 @@ def anew() -> Code:
     the first sum; strides of the operands in elements; depth, rows and columns; elements from one row of sums to the
     next; and the address of numbers, and whether they (1) are those of the rows of the left operand, or of its columns.
     """
-    return _anew("anew", _gathered)
-
-
-def anew_by_rows() -> Code:
-    """The same, quicker, where numbers in a row of the right operand have no gaps."""
-    return _anew("anew_by_rows", load_some)
-
-
-def _anew(name: str, read: Callable[[Code, str, str], str]) -> Code:
     strides = ["left_down", "left_across", "right_down", "right_across"]
     numbers = [("i64", name) for name in (*strides, "depth", "rows", "columns", "stride")]
     numbers += [("ptr", "numbers"), ("i64", "by_row"), ("i64", "by_column")]
-    code = Code(name, [("ptr", "left"), ("ptr", "right"), ("ptr", "goal"), *numbers], internal=True)
+    code = Code("anew", [("ptr", "left"), ("ptr", "right"), ("ptr", "goal"), *numbers], internal=True)
+    has_gaps = code.let("icmp ne i64 %right_across, 1")
     with code.loop("0", "%columns", SIDE) as column, code.loop("0", "%rows", _ROWS) as row:
         used = smaller(code, minus(code, "%columns", column), str(SIDE))
         mask = mask_of(code, used)
+        near = code.let(f"select i1 {has_gaps}, i{SIDE} 0, i{SIDE} {mask}")  # the lanes that lie side by side
         last = minus(code, "%rows", "1")
         rows = [smaller(code, plus(code, row, number), last) for number in range(_ROWS)]  # some of them twice
         lefts = [
@@ -44,14 +35,18 @@ def _anew(name: str, read: Callable[[Code, str, str], str]) -> Code:
         ]
         right = code.element("float", "%right", code.let(f"mul nsw i64 {column}, %right_across"))
         totals = [code.variable(VECTOR.type, "zeroinitializer") for _ in rows]
+        vector = code.variable(VECTOR.type, "zeroinitializer")
         with code.loop("0", "%depth") as step:
             here = code.element("float", right, code.let(f"mul nsw i64 {step}, %right_down"))
-            vector, across = read(code, here, mask), _numbered(code, step, "%by_column")
+            code.set(VECTOR.type, vector, load_some(code, here, near))
+            with code.when(has_gaps):
+                code.set(VECTOR.type, vector, _gathered(code, here, mask))
+            across = _numbered(code, step, "%by_column")
             for left, total in zip(lefts, totals, strict=True):
                 place = code.element("float", left, code.let(f"mul nsw i64 {across}, %left_across"))
                 factor = spread(code, VECTOR, code.let(f"load float, ptr {place}, align 4"))
                 after = "%" + code.fresh()
-                multiply_add(code, VECTOR, after, factor, vector, code.get(VECTOR.type, total))
+                multiply_add(code, VECTOR, after, factor, code.get(VECTOR.type, vector), code.get(VECTOR.type, total))
                 code.set(VECTOR.type, total, after)
         for each, total in zip(rows, totals, strict=True):
             place = plus(code, code.let(f"mul nsw i64 {each}, %stride"), column)

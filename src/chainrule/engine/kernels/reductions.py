@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.engine.code import MEMORY, Code, Kind
 from chainrule.engine.dtypes import DType, int64
 from chainrule.engine.instructions import INSTRUCTIONS
-from chainrule.engine.kernel import Reduction, contiguous, parts
+from chainrule.engine.kernel import Gather, Reduction, contiguous, parts
 from chainrule.engine.kernels.body import Arrays, Body, fixed_along, strides_of
 from chainrule.engine.kernels.loops import lanes_of
 from chainrule.engine.kernels.vector import Vector, across, only_used, write
@@ -67,12 +67,16 @@ def _write_rows(
     """One result after the other, its elements in vectors."""
     node = reduction.node
     single = Kind(node.dtype)
+    looks_up = any(
+        isinstance(part, Gather) for part in parts(reduction.value)
+    )  # then an addition is not what takes long
+    together = 1 if looks_up else _TOGETHER
     with loops(code, kept, shared_axis(kept)) as outer:
         *slow, fast = gone
         lanes = lanes_of([reduction.value], {node.dtype}, fast, target)
         if fast.extent < lanes:
             lanes = 1 << (fast.extent - 1).bit_length()
-        sums = _Sums(code, Kind(node.dtype, lanes), node.op, min(_TOGETHER, max(1, fast.extent // max(1, lanes))))
+        sums = _Sums(code, Kind(node.dtype, lanes), node.op, min(together, max(1, fast.extent // max(1, lanes))))
         with loops(code, slow) as middle:
             indices = {**outer, **middle}
             with fixed_along(code, fast.last, parts(reduction.value), arrays, indices):

@@ -12,9 +12,10 @@ A tile of the left operand is 16 rows, each 32 steps of the depth; a tile of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from chainrule.engine.code import Code, Function, Kind
+from chainrule.engine.code import Code, Function, Kind, shared
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.packing import transpose
 from chainrule.engine.kernels.shares import larger, minus, plus, smaller, times
@@ -25,11 +26,14 @@ SIDE = 16  # rows of a tile, or columns
 STEPS = 32  # steps along the depth in a tile
 THIRDS = 3
 TILE = 1024  # bytes
-TURNED = 2 * TILE  # bytes of scratch memory in which vectors are transposed
+_TURNED = 2 * TILE  # bytes in which vectors are transposed
+_COPIED = TILE  # bytes of copies of vectors of which a part is there
+ASIDE = _TURNED + _COPIED  # bytes of scratch memory
 
 VECTOR = Kind(float32, SIDE)
 _QUARTERS = 4  # of the rows of a tile, which are jobs of their own
 _ROWS = SIDE // _QUARTERS
+_NUMBERS = ("tile", "step", "job")
 
 
 @record(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Lines:
         """A function that does a job of making thirds of two neighbouring tiles.
 
         Its parameters are the address of the whole operand, that of the first thirds, and that of some scratch memory
-        (`TURNED` bytes); the numbers of the first tile and of its first step of the depth; and the number of the job.
+        (`ASIDE` bytes); the numbers of the first tile and of its first step of the depth; and the number of the job.
         Jobs go from step to step; the thirds of the second tile begin `steps` tiles after the first.
 
         Of a scattered operand two more are the addresses `%rows` and `%soon`; nothing is asked for if they are equal.
@@ -119,56 +123,79 @@ class Lines:
         side = "left" if self.is_left else "right"
         how = "_far" * self.far + "_scattered" * self.scattered + "_asks" * self.asks
         name = f"thirds_{side}_{self.count}_{self.depth}_{self.across}_{self.along}_{steps}{how}"
-        numbers = [("i64", number) for number in ("tile", "step", "job")]
-        pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "turned")]
-        others = [("ptr", pointer) for pointer in ("rows", "soon") if self.scattered]
-        code = Code(name, [*pointers, *numbers, *others], internal=True)
-        pair, number = code.let(f"udiv i64 %job, {self.jobs}"), code.let(f"urem i64 %job, {self.jobs}")
-        second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
-        tile, place = plus(code, "%tile", second), plus(code, times(code, second, steps), step)
-        goal = code.element("i8", "%goal", times(code, place, THIRDS * TILE))
+        code = self._code(name)
+        tile, step, goal, number = self._place(code, steps)
         with code.when(code.let(f"icmp slt i64 {tile}, {self.tiles}")):
-            self._job(code, tile, plus(code, "%step", step), goal, number)
+            if self._is_ragged:
+                is_here = [code.let(f"icmp slt i64 {place}, {whole}") for place, whole in
+                           ((tile, self.count // SIDE), (step, self.depth // STEPS))]  # fmt: skip
+                is_whole = code.let(f"and i1 {is_here[0]}, {is_here[1]}")
+                with code.when(code.let(f"xor i1 {is_whole}, true")):
+                    names = ("source", "goal", "turned", *_NUMBERS, *self._others)
+                    kinds = ["i64" if each in _NUMBERS else "ptr" for each in names]
+                    arguments = ", ".join(f"{kind} %{each}" for kind, each in zip(kinds, names, strict=True))
+                    self._ragged(f"{name}_part", steps).call(code, arguments, is_last=True)
+                    code.do("ret void")
+            self._part_of_tile(code, self._start(code, tile, step), goal, number, None)
         return Function.of(code)
 
-    def _job(self, code: Code, tile: str, step: str, goal: str, number: str) -> None:
+    def _ragged(self, name: str, steps: int) -> Function:
+        """The same for a tile of which only a part is there."""
+        code = self._code(name)
+        tile, step, goal, number = self._place(code, steps)
+        lines = smaller(code, minus(code, str(self.count), times(code, tile, SIDE)), str(SIDE))
+        there = smaller(code, minus(code, str(self.depth), times(code, step, STEPS)), str(STEPS))
+        halves = smaller(code, there, str(SIDE)), larger(code, minus(code, there, str(SIDE)), "0")
+        vectors, lanes = ((lines, lines), halves) if self.along == 1 else (halves, (lines, lines))
+        part = _Part(vectors, (mask_of(code, lanes[0]), mask_of(code, lanes[1])))
+        self._part_of_tile(code, self._start(code, tile, step), goal, number, part)
+        return Function.of(code)
+
+    def _code(self, name: str) -> Code:
+        pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "turned")]
+        numbers = [("i64", number) for number in _NUMBERS]
+        return Code(name, [*pointers, *numbers, *(("ptr", pointer) for pointer in self._others)], internal=True)
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        """Addresses that are needed where vectors lie anywhere."""
+        return ("rows", "soon") if self.scattered else ()
+
+    def _place(self, code: Code, steps: int) -> tuple[str, str, str, str]:
+        """Of a job: its tile, its step of the depth, where the thirds of the tile go, and its number among those."""
+        pair, number = code.let(f"udiv i64 %job, {self.jobs}"), code.let(f"urem i64 %job, {self.jobs}")
+        second, step = code.let(f"and i64 {pair}, 1"), code.let(f"lshr i64 {pair}, 1")
+        place = plus(code, times(code, second, steps), step)
+        goal = code.element("i8", "%goal", times(code, place, THIRDS * TILE))
+        return plus(code, "%tile", second), plus(code, "%step", step), goal, number
+
+    def _start(self, code: Code, tile: str, step: str) -> _Vectors:
+        """Where a tile begins."""
         line, first = times(code, tile, SIDE), times(code, step, STEPS)
-        vector, element = (line, first) if self.along == 1 else (first, line)
-        start = _Vectors(self, "%source").moved(code, vector, element)
-        if not self._is_ragged:
-            self._part_of_tile(code, start, goal, number, None)
-            return
-        lines = smaller(code, minus(code, str(self.count), line), str(SIDE))
-        steps = smaller(code, minus(code, str(self.depth), first), str(STEPS))
-        is_whole = code.let(
-            f"and i1 {code.let(f'icmp eq i64 {lines}, {SIDE}')}, {code.let(f'icmp eq i64 {steps}, {STEPS}')}"
-        )
-        with code.when(is_whole):
-            self._part_of_tile(code, start, goal, number, None)
-        with code.when(code.let(f"xor i1 {is_whole}, true")):
-            halves = smaller(code, steps, str(SIDE)), larger(code, minus(code, steps, str(SIDE)), "0")
-            vectors, lanes = ((lines, lines), halves) if self.along == 1 else (halves, (lines, lines))
-            part = _Part(vectors, tuple(mask_of(code, count) for count in lanes))
-            self._part_of_tile(code, start, goal, number, part)
+        return _Vectors(self, "%source").moved(code, *((line, first) if self.along == 1 else (first, line)))
 
     def _part_of_tile(self, code: Code, start: _Vectors, goal: str, number: str, part: _Part | None) -> None:
         """A job: some rows of a tile; where vectors have to be transposed for it, that is done half by half before."""
         if not self.is_turned:
             row = times(code, number, _ROWS)
-            starts = (start, self._half(code, start, "1"))
-            for here in starts:
-                self._ask(code, here.moved(code, row, "0"), _ROWS)
-            _rows(code, starts, goal, row, part)
+            here = start.moved(code, row, "0")
+            self._ask(code, here, _ROWS)
+            self._ask(code, self._half(code, here, "1"), _ROWS)
+            if part:
+                self._copy_rows(code, here, row, part)
+                here = _Vectors(_BESIDE, code.element("i8", "%turned", str(_TURNED)))
+            apart = SIDE if part or self.along == 1 else SIDE * self.along
+            _rows(code, here, apart, code.element("i32", goal, times(code, row, SIDE)))
             return
         with code.when(code.let(f"icmp slt i64 {number}, 2")):
             self._turn(code, self._half(code, start, number), number, part)
-        with code.when(code.let(f"icmp sge i64 {number}, 2")):
-            turned = _Vectors(Lines(SIDE, STEPS, STEPS, 1, self.is_left), "%turned")
-            quarter = minus(code, number, "2")
-            row = times(code, quarter, _ROWS)
-            if self.asks:  # not by the job that reads, as too many at once hold up what else is read
-                self._ask(code, start.moved(code, times(code, quarter, STEPS // _QUARTERS), "0"), STEPS // _QUARTERS)
-            _rows(code, (turned, turned.moved(code, "0", str(SIDE))), goal, row, None)
+            code.do("ret void")
+        quarter = minus(code, number, "2")
+        row = times(code, quarter, _ROWS)
+        if self.asks:  # not by the job that reads, as too many at once hold up what else is read
+            self._ask(code, start.moved(code, times(code, quarter, STEPS // _QUARTERS), "0"), STEPS // _QUARTERS)
+        turned = _Vectors(_BESIDE, "%turned").moved(code, row, "0")
+        _rows(code, turned, SIDE, code.element("i32", goal, times(code, row, SIDE)))
 
     def _half(self, code: Code, start: _Vectors, half: str) -> _Vectors:
         """Where one half of a tile's steps begins."""
@@ -177,29 +204,38 @@ class Lines:
 
     def _turn(self, code: Code, start: _Vectors, half: str, part: _Part | None) -> None:
         """The vectors of one half of a tile, transposed."""
-        if part:
-            is_first = code.let(f"icmp eq i64 {half}, 0")
-            count = code.let(f"select i1 {is_first}, i64 {part.vectors[0]}, i64 {part.vectors[1]}")
-            lanes = code.let(f"select i1 {is_first}, i{SIDE} {part.lanes[0]}, i{SIDE} {part.lanes[1]}")
-            part = _Part((count, count), (lanes, lanes))
-        places = [start.at(code, number) for number in range(SIDE)]
         if not self.scattered:
             self._ask(code, start, SIDE)
-        vectors = [_line(code, place, part, 0, number) for number, place in enumerate(places)]
         goal = code.element("float", "%turned", times(code, half, SIDE))
-        for number, vector in enumerate(transpose(code, VECTOR, vectors)):
-            there = code.element("float", goal, str(number * STEPS))
-            code.do(f"store {VECTOR.type} {vector}, ptr {there}, align 64")
+        if part:
+            copies = code.element("i8", "%turned", str(_TURNED))
+            with code.loop("0", str(SIDE)) as number:
+                copy = code.element("float", copies, times(code, number, SIDE))
+                _copy(code, start.at(code, number), copy, *part.of(code, half, number))
+            shared(turned).call(code, f"ptr {copies}, i64 {SIDE}, ptr {goal}", is_last=True)
+        elif self.scattered:
+            numbers = code.element("i64", "%rows", start.first)
+            arguments = f"ptr {start.address}, ptr {numbers}, i64 {self.between}, ptr {goal}"
+            shared(turned_anywhere).call(code, arguments, is_last=True)
+        else:
+            shared(turned).call(code, f"ptr {start.address}, i64 {self.between}, ptr {goal}", is_last=True)
+
+    def _copy_rows(self, code: Code, start: _Vectors, row: str, part: _Part) -> None:
+        """The pairs of vectors of a quarter, of which not all is there, side by side."""
+        with code.loop("0", str(2 * _ROWS)) as number:
+            half, line = code.let(f"and i64 {number}, 1"), code.let(f"lshr i64 {number}, 1")
+            place = self._half(code, start, half).at(code, line)
+            copy = code.element("i8", "%turned", plus(code, times(code, number, 4 * SIDE), _TURNED))
+            _copy(code, place, copy, *part.of(code, half, plus(code, row, line)))
 
     def _ask(self, code: Code, start: _Vectors, count: int) -> None:
         """Ask for what will be split later, beside some vectors."""
         if self.asks:
-            with code.when(code.let("icmp ne ptr %rows, %soon")):
-                for number in range(count):
-                    code.fetch(start.at(code, number, "%soon"), cache=2)
+            with code.when(code.let("icmp ne ptr %rows, %soon")), code.loop("0", str(count)) as number:
+                code.fetch(start.at(code, number, "%soon"), cache=2)
         elif self.far and not self.scattered:  # the next step of the depth
-            for number in range(count):
-                code.fetch(code.element("float", start.at(code, number), str(STEPS * self.along)), cache=2)
+            for each in range(count):
+                code.fetch(code.element("float", start.at(code, each), str(STEPS * self.along)), cache=2)
 
 
 @record(frozen=True, slots=True)
@@ -235,25 +271,70 @@ class _Part:
     """What of a tile is there, of its first and of its second half: how many vectors, and which lanes of them."""
 
     vectors: tuple[str, str]
-    lanes: tuple[str, ...]
+    lanes: tuple[str, str]
+
+    def of(self, code: Code, half: str, number: str) -> tuple[str, str]:
+        """Of a vector of a half, whether it is there, and which of its lanes are."""
+        is_first = code.let(f"icmp eq i64 {half}, 0")
+        count = code.let(f"select i1 {is_first}, i64 {self.vectors[0]}, i64 {self.vectors[1]}")
+        lanes = code.let(f"select i1 {is_first}, i{SIDE} {self.lanes[0]}, i{SIDE} {self.lanes[1]}")
+        return code.let(f"icmp slt i64 {number}, {count}"), lanes
 
 
-def _rows(code: Code, starts: tuple[_Vectors, _Vectors], goal: str, first: str, part: _Part | None) -> None:
-    """A quarter of the rows of a tile, each from a pair of vectors."""
-    for number in range(_ROWS):
-        row = plus(code, first, number)
-        pair = [_line(code, start.at(code, row), part, half, row) for half, start in enumerate(starts)]
-        there = code.element("i32", goal, times(code, row, SIDE))
+def _rows(code: Code, start: _Vectors, apart: int, goal: str) -> None:
+    """A quarter of the rows of a tile, each from a pair of vectors, the second so many elements after the first."""
+    places = ", ".join(f"ptr {start.at(code, row)}" for row in range(_ROWS))
+    shared(split).call(code, f"{places}, i64 {apart}, ptr {goal}", is_last=True)
+
+
+def split() -> Code:
+    """A function that writes thirds of some rows, each from a pair of vectors.
+
+    Its parameters are the addresses of the first vectors, elements from a first one to the second, and that of the
+    first of the thirds.
+    """
+    starts = [f"row{number}" for number in range(_ROWS)]
+    code = Code("thirds", [*(("ptr", start) for start in starts), ("i64", "apart"), ("ptr", "goal")], internal=True)
+    for number, start in enumerate(starts):
+        places = f"%{start}", code.element("float", f"%{start}", "%apart")
+        pair = [code.let(f"load {VECTOR.type}, ptr {place}, align 4") for place in places]
         for third, words in enumerate(thirds(code, *pair)):
-            code.do(f"store <{SIDE} x i32> {words}, ptr {code.element('i8', there, str(third * TILE))}, align 64")
+            there = code.element("i8", "%goal", str(third * TILE + number * 4 * SIDE))
+            code.do(f"store <{SIDE} x i32> {words}, ptr {there}, align 64")
+    return code
 
 
-def _line(code: Code, address: str, part: _Part | None, half: int, number: str | int) -> str:
+def turned() -> Code:
+    """A function that transposes vectors.
+
+    Its parameters are the address of the first, elements from one to the next, and where the first is to go; the next
+    goes two vectors further.
+    """
+    code = Code("turned", [("ptr", "start"), ("i64", "apart"), ("ptr", "goal")], internal=True)
+    _transpose(code, [str(number) for number in range(SIDE)])
+    return code
+
+
+def turned_anywhere() -> Code:
+    """The same for vectors that lie anywhere: the second parameter is the address of their numbers."""
+    numbers = [("ptr", "numbers"), ("i64", "apart")]
+    code = Code("turned_anywhere", [("ptr", "start"), *numbers, ("ptr", "goal")], internal=True)
+    _transpose(code, [code.get("i64", code.element("i64", "%numbers", str(number))) for number in range(SIDE)])
+    return code
+
+
+def _transpose(code: Code, numbers: Sequence[str]) -> None:
+    places = [code.element("float", "%start", code.let(f"mul i64 {number}, %apart")) for number in numbers]
+    vectors = [code.let(f"load {VECTOR.type}, ptr {place}, align 4") for place in places]
+    for number, vector in enumerate(transpose(code, VECTOR, vectors)):
+        there = code.element("float", "%goal", str(number * STEPS))
+        code.do(f"store {VECTOR.type} {vector}, ptr {there}, align 64")
+
+
+def _copy(code: Code, place: str, goal: str, is_there: str, lanes: str) -> None:
     """A vector, of which only what is there is read; the rest is zero."""
-    if part is None:
-        return code.let(f"load {VECTOR.type}, ptr {address}, align 4")
-    is_there = code.let(f"icmp sgt i64 {part.vectors[half]}, {number}")
-    return load_some(code, address, code.let(f"select i1 {is_there}, i{SIDE} {part.lanes[half]}, i{SIDE} 0"))
+    vector = load_some(code, place, code.let(f"select i1 {is_there}, i{SIDE} {lanes}, i{SIDE} 0"))
+    code.do(f"store {VECTOR.type} {vector}, ptr {goal}, align 64")
 
 
 def load_some(code: Code, address: str, lanes: str) -> str:
@@ -292,3 +373,6 @@ def thirds(code: Code, first: str, second: str) -> list[str]:
         rounded = [code.let(f"bitcast {bits} {word} to {VECTOR.type}") for word in upper]
         rest = [code.let(f"fsub {VECTOR.type} {a}, {b}") for a, b in zip(rest, rounded, strict=True)]
     return found
+
+
+_BESIDE = Lines(SIDE, STEPS, STEPS, 1, is_left=True)  # pairs of vectors side by side, as they are in scratch memory

@@ -14,7 +14,7 @@ from dataclasses import replace
 from chainrule.engine.dtypes import float32
 from chainrule.engine.kernels.plan import ALIGNMENT, Product, even
 from chainrule.engine.kernels.registers import PRODUCTS
-from chainrule.engine.kernels.thirds import SIDE, STEPS, THIRDS, TILE, TURNED, Lines
+from chainrule.engine.kernels.thirds import ASIDE, SIDE, STEPS, THIRDS, TILE, Lines
 from chainrule.engine.record import record
 from chainrule.engine.target import Target
 
@@ -147,7 +147,7 @@ class Unit:
             0 if self.is_direct(kept=kept) else self.sums_bytes * (1 if self.waits else 2),
             self.chunk * self.piece_bytes,
             2 * self.piece_bytes,
-            TURNED,
+            ASIDE,
             ALIGNMENT,
         ]
 
