@@ -71,7 +71,14 @@ def _tail(x: Array) -> Array:
 
 
 def _ratio(coefficients: tuple[list[float], list[float]], x: Array) -> Array:
-    above, below = coefficients
-    polynomial = np.polynomial.polynomial.polyval
-    ratio: Array = polynomial(x, above) / polynomial(x, below)
+    above, below = (_polynomial(each, x) for each in coefficients)
+    ratio: Array = above / below
     return ratio
+
+
+def _polynomial(coefficients: list[float], x: Array) -> Array:
+    """As NumPy's `polyval`, from the lowest power on; to load what has it takes longer than a small network's step."""
+    total = np.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total

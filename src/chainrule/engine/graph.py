@@ -136,6 +136,8 @@ def infer(op: Op, inputs: Sequence[Node], attributes: Attributes) -> Result:
 
 def broadcast_shapes(op_name: str, *shapes: Shape) -> Shape:
     """The shape to which `shapes` broadcast, by the standard's rule: aligned at the right, 1 stretches."""
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     rank = max(map(len, shapes), default=0)
     result = [1] * rank
     for shape in shapes:

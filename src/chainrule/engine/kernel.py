@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from chainrule.engine.dtypes import DType
 from chainrule.engine.graph import Node, Shape
@@ -40,6 +40,8 @@ class Load:
     access: Access
     dtype: DType
 
+    sources: ClassVar[tuple[Expression, ...]] = ()
+
 
 @record(frozen=True, slots=True, eq=False)
 class Gather:
@@ -55,6 +57,11 @@ class Gather:
     dtype: DType
     node: Node
 
+    @property
+    def sources(self) -> tuple[Expression, ...]:
+        """What it is made of."""
+        return (self.index,)
+
 
 @record(frozen=True, slots=True, eq=False)
 class Number:
@@ -62,6 +69,8 @@ class Number:
 
     value: bool | int | float
     dtype: DType
+
+    sources: ClassVar[tuple[Expression, ...]] = ()
 
 
 @record(frozen=True, slots=True, eq=False)
@@ -74,6 +83,11 @@ class Apply:
     dtype: DType
     node: Node
 
+    @property
+    def sources(self) -> tuple[Expression, ...]:
+        """What it is made of."""
+        return self.inputs
+
 
 @record(frozen=True, slots=True, eq=False)
 class Words:
@@ -84,6 +98,11 @@ class Words:
     offset: int
     strides: Shape
     dtype: DType
+
+    @property
+    def sources(self) -> tuple[Expression, ...]:
+        """What it is made of."""
+        return self.key, self.counter
 
 
 Expression = Load | Gather | Number | Apply | Words
@@ -216,13 +235,7 @@ def parts(*expressions: Expression) -> Iterator[Expression]:
             continue
         seen.add(id(expression))
         yield expression
-        match expression:
-            case Gather():
-                stack.append(expression.index)
-            case Apply():
-                stack.extend(expression.inputs)
-            case Words():
-                stack.extend((expression.key, expression.counter))
+        stack.extend(expression.sources)
 
 
 def inside_out(expression: Expression) -> Iterator[Expression]:
@@ -238,13 +251,7 @@ def inside_out(expression: Expression) -> Iterator[Expression]:
             yield part
             continue
         stack.append((part, True))
-        match part:
-            case Gather():
-                stack.append((part.index, False))
-            case Apply():
-                stack.extend([(source, False) for source in part.inputs])
-            case Words():
-                stack.extend([(part.key, False), (part.counter, False)])
+        stack.extend([(source, False) for source in part.sources])
 
 
 def expressions(kernel: Kernel) -> Iterator[Expression]:

@@ -128,7 +128,7 @@ class _Listing:
         stack = [expression]
         while stack:
             part = stack[-1]
-            needed = [source for source in _sources(part) if id(source) not in self.known]
+            needed = [source for source in part.sources if id(source) not in self.known]
             if id(part) in self.known:
                 stack.pop()
             elif needed:
@@ -139,7 +139,7 @@ class _Listing:
         return self.known[id(expression)]
 
     def _made(self, part: Expression) -> str:
-        inputs = [self.known[id(source)] for source in _sources(part)]
+        inputs = [self.known[id(source)] for source in part.sources]
         match part:
             case Number():
                 return repr(part.value)
@@ -152,18 +152,6 @@ class _Listing:
             case Apply():
                 settings = [f"{name}={_setting(value)}" for name, value in part.attributes.items()]
                 return f"{part.op.value}({', '.join([*inputs, *settings])})"
-
-
-def _sources(part: Expression) -> tuple[Expression, ...]:
-    match part:
-        case Apply():
-            return part.inputs
-        case Gather():
-            return (part.index,)
-        case Words():
-            return part.key, part.counter
-        case _:
-            return ()
 
 
 def _setting(value: Any) -> str:
