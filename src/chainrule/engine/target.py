@@ -198,6 +198,7 @@ def _key() -> str:
     return key_of("processor", _RULE, _processor() or "", versions())
 
 
+@cache
 def expect_host() -> None:
     """Begin to load LLVM, if it will have to be asked what this machine is."""
     if _known() is None:

@@ -236,7 +236,8 @@ def _packs_right(product: Product, strip: Strip, target: Target) -> bool:
         product.depth * width * product.dtype.itemsize for width in (strip.panel.width, product.columns)
     )
     beside = product.right.down == strip.panel.width
-    few = max(_FEW_TILES, strip.heights.rows)  # a tall tile hides where its lines come from
+    is_near = panel_bytes <= _DEPTH_SHARE * target.first_cache  # twice as many tiles must earn the copy back then
+    few = max(_FEW_TILES, (1 + is_near) * strip.heights.rows)  # a tall tile hides where its lines come from
     is_long = panel_bytes >= _LONG_SHARE * target.first_cache and whole > _WHOLE_SHARE * target.first_cache
     return not beside and strip.heights.tiles >= few and is_long
 

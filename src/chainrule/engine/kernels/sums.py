@@ -20,7 +20,7 @@ from chainrule.engine.record import record
 _STRAIGHT = 64  # multiply-adds of a tile that are written without a loop
 _APART = 2048  # bytes from one step's numbers to the next, from which on no processor fetches them ahead by itself
 _AHEAD = 8  # steps that they are asked for ahead
-_TURN = 24  # multiply-adds in one turn of a loop over the depth
+_TURN = 48  # multiply-adds in one turn of a loop over the depth
 LONGEST_TURN = 8  # steps along the depth in one turn at most; every turn divides this
 
 
