@@ -19,6 +19,8 @@ OWNERS = {
     "chainrule.train.steps._forward": "compiled networks, as long as they live",
     "chainrule.engine.room._rooms": "a large page of memory that is not full yet",
     "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
+    "chainrule.engine.llvm.loading": "a lock: nobody begins to load LLVM while the process forks",
+    "chainrule.engine.llvm._loaders": "the thread that loads LLVM",
     "chainrule.engine.native.building": "a lock: one module is built at a time",
     "chainrule.engine.native._engines": "machine code that is loaded",
     "chainrule.engine.native._ahead": "threads that compile what will be asked for soon",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,34 @@ def test_what_no_program_writes_to_yet_is_kept_without_a_copy() -> None:
     program()
     np.testing.assert_array_equal(state, [3, 4, 5])
     np.testing.assert_array_equal(second, [2, 3, 4])
+
+
+def test_a_value_that_is_kept_is_not_written_to_even_where_it_could_be() -> None:
+    """NumPy's copies and pickles can be written to, also those of a state's value, which somebody else may hold."""
+    state = copy.deepcopy(cr.State(np.zeros(3, "f")))
+
+    @cr.compile
+    def step() -> None:
+        state.assign(state + 1)
+
+    held, kept, program = state.look(), _Kept(), step.program()
+    assert held.flags.writeable
+    for _ in range(3):
+        kept.take(program)
+        program()
+    np.testing.assert_array_equal(held, [0, 0, 0])
+    assert kept.restore()
+    np.testing.assert_array_equal(state, [2, 2, 2])
+
+
+def test_training_a_copy_of_a_network_leaves_what_shares_its_values_alone() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 4)).astype("f")
+    online, target = copy.deepcopy(nn.Dense(4, 1)), nn.Dense(4, 1)
+    for own, other in zip(target.parameters(), online.parameters(), strict=True):
+        own.assign(other)
+    before = [np.array(parameter) for parameter in target.parameters()]
+    for _ in range(3):  # slices, so that the states are kept again and again
+        cr.fit(online, (x, x[:, :1]), loss="mean_squared_error", epochs=20, progress=False)
+    for parameter, value in zip(target.parameters(), before, strict=True):
+        np.testing.assert_array_equal(parameter, value)

@@ -18,31 +18,33 @@ from chainrule.errors import ChainruleError
 
 _LIBRARIES = ("libllvmlite.so", "libllvmlite.dylib", "llvmlite.dll")
 _NOW = 2  # all that a library needs is found when it is loaded, as Python does it
+loading = threading.Lock()  # nobody begins to load it while the process forks
+_loaders: list[threading.Thread] = []  # none, or the one that loads it
 
 
-@cache
-def soon() -> threading.Thread:
+def soon() -> None:
     """Let a thread load llvmlite's library, which takes long, while this one does something else.
 
     Python loads libraries under its own lock; so the system is asked, where it can be asked so.
     """
+    with loading, suppress(RuntimeError):  # there is no room for more threads, or the process is about to end
+        if not _loaders:
+            thread = threading.Thread(target=_load, name="chainrule", daemon=False)
+            thread.start()
+            _loaders.append(thread)
 
-    def load() -> None:
-        with suppress(Exception):
-            for folder in _folders():
-                library = str(folder / "binding" / _LIBRARIES[0])
-                ctypes.CDLL(None).dlopen(ctypes.c_char_p(library.encode()), ctypes.c_int(_NOW))
 
-    thread = threading.Thread(target=load, name="chainrule", daemon=False)
-    with suppress(RuntimeError):  # there is no room for more threads, or the process is about to end
-        thread.start()
-    return thread
+def _load() -> None:
+    with suppress(Exception):
+        for folder in _folders():
+            library = str(folder / "binding" / _LIBRARIES[0])
+            ctypes.CDLL(None).dlopen(ctypes.c_char_p(library.encode()), ctypes.c_int(_NOW))
 
 
 def settle() -> None:
     """Wait until nothing is being loaded."""
-    if soon.cache_info().currsize and soon().ident:
-        soon().join()
+    for thread in _loaders:
+        thread.join()
 
 
 @cache

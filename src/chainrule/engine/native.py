@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule.engine import cache
 from chainrule.engine.image import Image, UnexpectedError, is_possible
-from chainrule.engine.llvm import llvm, object_file, parsed, run_passes, settle, versions
+from chainrule.engine.llvm import llvm, loading, object_file, parsed, run_passes, settle, versions
 from chainrule.engine.pieces import pieces
 from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
@@ -113,11 +113,17 @@ def _settle() -> None:
 def _before_fork() -> None:
     """A child that is forked finds nothing half built."""
     building.acquire()
+    loading.acquire()
     _settle()
 
 
+def _after_fork() -> None:
+    loading.release()
+    building.release()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=building.release, after_in_child=building.release)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 class _Linked(Protocol):

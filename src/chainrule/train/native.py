@@ -245,6 +245,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.states: list[tuple[State, Array]] = []
+        self.rooms: dict[State, Array] = {}  # arrays of its own, into which it copies
         self.since: list[tuple[int, Array, Array]] = []
         self.left: list[tuple[State, Array]] = []  # the array of each state after the last slice
         self.cost = 0.0  # seconds that keeping them took
@@ -275,7 +276,7 @@ class _Kept:
 
     def forget(self) -> None:
         """Keep nothing."""
-        self.states, self.since = [], []
+        self.states, self.since, self.rooms = [], [], {}
 
     def take(self, program: Program) -> bool:
         """Keep the states that the program assigns, unless they are too large, or not sound any more (False then)."""
@@ -283,27 +284,27 @@ class _Kept:
         written = program.traced.writes
         is_sound = _is_sound(written)
         if sum(state.look().nbytes for state in written) <= _LARGEST and is_sound:
-            room = dict(self.states)
-            self.states = [(state, _kept(state, room.get(state))) for state in written]
+            self.states = [(state, self._value(state)) for state in written]
             self.since = []
         self.at = time.perf_counter()
         self.cost = self.at - began
         return is_sound
+
+    def _value(self, state: State) -> Array:
+        """The value of a state as it is now: itself where no program writes to it, else a copy, in an array that is
+        there already if there is one, as fresh memory costs more than what is written to it."""
+        array = state.look()
+        if not state.is_lent:
+            return array
+        room = self.rooms.get(state)
+        if room is None:
+            room = self.rooms[state] = array.copy()
+        else:
+            np.copyto(room, array)
+        return room
 
     def restore(self) -> bool:
         """Put the kept states back; False if there are none."""
         for state, value in self.states:
             state.assign(value.copy())  # `take` may write into the arrays that are kept
         return bool(self.states)
-
-
-def _kept(state: State, room: Array | None) -> Array:
-    """The value of a state as it is now: itself where nobody writes to it, else a copy, in an array that is there
-    already if there is one, as fresh memory costs more than what is written to it."""
-    array = state.look()
-    if not state.is_lent:
-        return array
-    if room is None or not room.flags.writeable:
-        return array.copy()
-    np.copyto(room, array)
-    return room
