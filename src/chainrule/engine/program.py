@@ -62,6 +62,8 @@ class Program:
         self._key = recipe.recipe_key(traced, self.target)
         self._recipe = recipe.load(self._key)
         self._native: Native | None = None
+        if self._recipe is None:
+            soon()
         if self._recipe is None and not self._stages().module.is_alone and target is None:
             team().prepare()
         _show(self)
@@ -100,7 +102,6 @@ class Program:
         """Everything between the trace and the machine code, made once: of two threads both take the first."""
         found: Stages | None = vars(self).get("_made")
         if found is None:
-            soon()
             with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
                 from chainrule.engine.stages import Stages
 

@@ -54,7 +54,6 @@ class Aside:
         self.code, self.product, self.unit, self.task = code, product, unit, task
         self.is_direct = unit.is_direct(kept=task.result is not None)
         self.copies = task.result is not None and not self.is_direct
-        self.completes = self.copies or task.finish is not None
         self.packers = {lines: lines.packer(unit.steps) for lines in (unit.left, unit.right)}
         sizes = unit.sizes(kept=task.result is not None)
         names = ("sums", "resident", "streamed", "turned", "settings")
@@ -69,7 +68,7 @@ class Aside:
         jobs = [f"{name}_{word}" for name in ("split", "complete") for word in ("done", "total")]
         self.words.set(code, **dict.fromkeys([*jobs, *(f"stored_{name}" for name in (*_BLOCK, "rows", "second"))], "0"))
         self._splits = self._all("split", self._split)
-        self._finishes = self._all("complete", self._complete) if self.completes else None
+        self._finishes = self._all("complete", self._complete) if self.copies or task.finish else None
         self._passes_on = self._pass_on()
 
     # --- In the product's function ---
@@ -78,10 +77,11 @@ class Aside:
         """The address of a part of the scratch memory."""
         return code.element("i8", "%scratch", str(self._begins[name]))
 
-    def begin(self, lines: Lines, batch: str, goal: str, place: tuple[str, str], jobs: str) -> None:
-        """A piece of an operand, from a step of the depth on, is split from now on, by so many jobs."""
+    def begin(self, batch: str, goal: str, place: tuple[str, str], jobs: str) -> None:
+        """A streamed piece, from a step of the depth on, is split from now on, by so many jobs."""
+        source = self.source(self.unit.streamed, batch)
         self.words.set(
-            self.code, split_done="0", split_total=jobs, source=self.source(lines, batch), goal=goal,
+            self.code, split_done="0", split_total=jobs, source=source, goal=goal,
             tile=times(self.code, place[0], 2), step=place[1],
         )  # fmt: skip
 
@@ -249,8 +249,6 @@ class Aside:
         indices = tuple(unravelled(code, batch, product.batch))
         forms = [*([(PIECE, "slt")] if whole else []), *([(rest, "sge")] if rest else [])]
         for width, sign in forms:
-            here = (
-                code.when(code.let(f"icmp {sign} i64 {column}, {whole * PIECE}")) if len(forms) > 1 else nullcontext()
-            )
-            with here:
+            is_it = f"icmp {sign} i64 {column}, {whole * PIECE}"
+            with code.when(code.let(is_it)) if len(forms) > 1 else nullcontext():
                 finish(code, Tile(indices, rows[0], column, rows[1], "1", width, address, stride))

@@ -67,10 +67,8 @@ def _write_rows(
     """One result after the other, its elements in vectors."""
     node = reduction.node
     single = Kind(node.dtype)
-    looks_up = any(
-        isinstance(part, Gather) for part in parts(reduction.value)
-    )  # then an addition is not what takes long
-    together = 1 if looks_up else _TOGETHER
+    looks_up = any(isinstance(part, Gather) for part in parts(reduction.value))
+    together = 1 if looks_up else _TOGETHER  # to look up a vector takes longer than to add it
     with loops(code, kept, shared_axis(kept)) as outer:
         *slow, fast = gone
         lanes = lanes_of([reduction.value], {node.dtype}, fast, target)

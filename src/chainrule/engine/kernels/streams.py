@@ -144,7 +144,7 @@ class UnitWriter:
         if is_there:
             jobs = code.let(f"select i1 {is_there}, i64 {jobs}, i64 0")
         other = code.let(f"xor i64 {code.get('i64', self.side)}, 1")
-        self.aside.begin(self.unit.streamed, part.batch, self._place_of(other), (piece, part.done), jobs)
+        self.aside.begin(part.batch, self._place_of(other), (piece, part.done), jobs)
 
     def _place_of(self, side: str) -> str:
         """Where the thirds of a streamed piece are."""

@@ -33,7 +33,6 @@ ASIDE = _TURNED + _COPIED  # bytes of scratch memory
 VECTOR = Kind(float32, SIDE)
 _QUARTERS = 4  # of the rows of a tile, which are jobs of their own
 _ROWS = SIDE // _QUARTERS
-_NUMBERS = ("tile", "step", "job")
 
 
 @record(frozen=True, slots=True)
@@ -131,9 +130,7 @@ class Lines:
                            ((tile, self.count // SIDE), (step, self.depth // STEPS))]  # fmt: skip
                 is_whole = code.let(f"and i1 {is_here[0]}, {is_here[1]}")
                 with code.when(code.let(f"xor i1 {is_whole}, true")):
-                    names = ("source", "goal", "turned", *_NUMBERS, *self._others)
-                    kinds = ["i64" if each in _NUMBERS else "ptr" for each in names]
-                    arguments = ", ".join(f"{kind} %{each}" for kind, each in zip(kinds, names, strict=True))
+                    arguments = ", ".join(f"{kind.split()[0]} %{each}" for kind, each in code.parameters)
                     self._ragged(f"{name}_part", steps).call(code, arguments, is_last=True)
                     code.do("ret void")
             self._part_of_tile(code, self._start(code, tile, step), goal, number, None)
@@ -153,13 +150,9 @@ class Lines:
 
     def _code(self, name: str) -> Code:
         pointers = [("ptr noalias", pointer) for pointer in ("source", "goal", "turned")]
-        numbers = [("i64", number) for number in _NUMBERS]
-        return Code(name, [*pointers, *numbers, *(("ptr", pointer) for pointer in self._others)], internal=True)
-
-    @property
-    def _others(self) -> tuple[str, ...]:
-        """Addresses that are needed where vectors lie anywhere."""
-        return ("rows", "soon") if self.scattered else ()
+        numbers = [("i64", number) for number in ("tile", "step", "job")]
+        others = [("ptr", pointer) for pointer in ("rows", "soon") if self.scattered]
+        return Code(name, [*pointers, *numbers, *others], internal=True)
 
     def _place(self, code: Code, steps: int) -> tuple[str, str, str, str]:
         """Of a job: its tile, its step of the depth, where the thirds of the tile go, and its number among those."""
