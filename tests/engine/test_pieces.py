@@ -227,6 +227,29 @@ def test_what_was_compiled_ahead_is_not_compiled_again(monkeypatch: pytest.Monke
     assert not native._ahead
 
 
+@pytest.mark.parametrize("others", [None, 2e-3])
+def test_threads_take_turns_as_before_after_something_was_compiled_ahead(
+    monkeypatch: pytest.MonkeyPatch, others: float | None
+) -> None:
+    def compiled(_text: str, _target: object) -> bytes:
+        seen.append(sys.getswitchinterval())
+        if others:  # somebody sets it meanwhile
+            sys.setswitchinterval(others)
+        return b""
+
+    seen: list[float] = []
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(native, "_cores", lambda: 2)
+    monkeypatch.setattr(native, "_object_file", compiled)
+    try:
+        ahead(SEVEN, host())
+        native._settle()
+        assert seen == [native._TURN]
+        assert sys.getswitchinterval() == (others or before) != native._TURN
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_what_went_wrong_ahead_is_told_to_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_cores", lambda: 2)
     ahead("define nonsense", host())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ building = threading.RLock()  # LLVM's global state is not made for two builders
 _LONG = 6500  # lines of a module
 _TRIED = (22,)  # versions of LLVM that are known to have the option: one that has not would end the process
 _PIECES = 8  # of a module at most
+_TURN = 1e-3  # seconds that a thread of Python may have before another one's turn, while something is compiled ahead
 _KEPT = 64  # modules whose machine code stays in this process although nobody uses it
 
 
@@ -85,7 +87,21 @@ class _Ahead(threading.Thread):
         """Compile it; what goes wrong comes to light where the module is asked for."""
         with suppress(Exception):
             text = self._text if isinstance(self._text, str) else self._text()
-            self.codes = [_object_file(text, self._processor)]
+            with _quick_turns():
+                self.codes = [_object_file(text, self._processor)]
+
+
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Python's threads take turns more often meanwhile: between two short calls of LLVM one would wait long for another
+    that computes in Python."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _TURN))
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == _TURN:  # nobody has set it meanwhile
+            sys.setswitchinterval(before)
 
 
 _ahead: dict[str, _Ahead] = {}
@@ -358,7 +374,6 @@ def _optimised(text: str, machine: Any) -> Any:
         raise ChainruleError(f"LLVM refuses what was emitted: {error}.") from error
     passes = llvm().create_new_module_pass_manager()
     passes.add_sroa_pass()  # slots become registers; loops and vectors are as they shall be already
-    passes.add_instruction_combine_pass()
     builder = llvm().create_pass_builder(machine, llvm().create_pipeline_tuning_options(speed_level=2))
     run_passes(passes, module, builder)
     return module

@@ -20,7 +20,7 @@ from chainrule.engine.llvm import soon
 from chainrule.engine.native import Native, building, kept, optimised_text
 from chainrule.engine.recipe import Recipe
 from chainrule.engine.run import Run, Signature, Stop, address_of, prepare_loop
-from chainrule.engine.target import Target, host
+from chainrule.engine.target import Target, host, is_host_known
 from chainrule.engine.target import expect_host as expect_host
 from chainrule.engine.team import team
 from chainrule.engine.trace import Traced
@@ -55,6 +55,8 @@ class Program:
     _run: Run | None = None
 
     def __init__(self, traced: Traced, target: Target | None = None) -> None:
+        if target is None and not is_host_known():
+            _stages_type()  # loads the compiler while LLVM is loaded, which then can tell
         self.traced, self.target = traced, target or host()
         results = traced.graph.outputs[: len(traced.graph.outputs) - len(traced.writes)]
         self._arguments: Signature = tuple([(n.shape, n.dtype) for n in traced.graph.inputs[: traced.arguments]])
@@ -102,10 +104,7 @@ class Program:
         """Everything between the trace and the machine code, made once: of two threads both take the first."""
         found: Stages | None = vars(self).get("_made")
         if found is None:
-            with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
-                from chainrule.engine.stages import Stages
-
-            found = vars(self).setdefault("_made", Stages(self.traced, self.target))
+            found = vars(self).setdefault("_made", _stages_type()(self.traced, self.target))
         return found
 
     @property
@@ -227,6 +226,13 @@ class Program:
             sources = [array.dtype for array in arrays]
             prepare_loop(self._arguments, len(self.traced.reads), self._results, sources, other, self.target)
         return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
+
+
+def _stages_type() -> type[Stages]:
+    with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
+        from chainrule.engine.stages import Stages
+
+    return Stages
 
 
 def _show(program: Program) -> None:

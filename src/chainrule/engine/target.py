@@ -199,9 +199,14 @@ def _key() -> str:
 
 
 @cache
+def is_host_known() -> bool:
+    """Whether this process can tell what this machine is without LLVM."""
+    return bool(os.environ.get(VARIABLE)) or _known() is not None
+
+
 def expect_host() -> None:
     """Begin to load LLVM, if it will have to be asked what this machine is."""
-    if _known() is None:
+    if not is_host_known():
         soon()
 
 
