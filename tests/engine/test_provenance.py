@@ -30,6 +30,19 @@ def test_every_node_of_a_composed_function_names_the_line_of_the_user() -> None:
     assert str(made(loss)[0].provenance) == f"test_provenance.py:{here}"
 
 
+def test_what_is_traced_without_a_line_of_the_user_inside_names_the_line_that_traces() -> None:
+    here = line() + 1
+    (node,) = trace(cr.exp, np.ones(3)).graph.outputs
+    assert (node.provenance.file, node.provenance.line) == (__file__, here)
+    inner = []
+    start = line()
+    trace(lambda x: inner.extend(trace(cr.exp, np.ones(3)).graph.outputs) or x * 2, np.ones(3))
+    assert (inner[0].provenance.file, inner[0].provenance.line) == (__file__, start + 1)
+    again = line() + 1
+    (node,) = trace(cr.exp, np.ones(3)).graph.outputs
+    assert node.provenance.line == again
+
+
 class Inner(nn.Module):
     def __init__(self) -> None:
         self.dense = nn.Dense(3, 3)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ import numpy as np
 from chainrule.engine.dtypes import DTYPES, DType, bool_, int32, int64
 from chainrule.engine.op import Op
 from chainrule.engine.provenance import Provenance
+from chainrule.engine.record import record
 from chainrule.errors import DTypeError, ShapeError
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@record(frozen=True, slots=True, eq=False, repr=False)
 class Node:
     """One value of a computation: the op that makes it, and from which nodes.
 
@@ -42,8 +43,8 @@ class Node:
     provenance: Provenance
     value: np.ndarray[Any, Any] | None = None
     tracked: bool = False
-    owner: object | None = field(default=None, repr=False)
-    gradient_of: Node | None = field(default=None, repr=False)
+    owner: object | None = None
+    gradient_of: Node | None = None
 
     @property
     def size(self) -> int:

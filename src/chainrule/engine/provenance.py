@@ -10,18 +10,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
+
+from chainrule.engine.record import record
 
 # Frames in these folders are not the user's: NumPy's functions, given a tensor, call back.
 _NOT_THE_USERS = tuple(str(Path(file).resolve().parent) + os.sep for file in (Path(__file__).parent, np.__file__))
 _module: ContextVar[str] = ContextVar("module", default="")
+_entered: ContextVar[tuple[FrameType, FrameType] | None] = ContextVar("entered", default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Provenance:
     """The layer path (`""` outside any layer) and the user's source line of a node."""
 
@@ -61,7 +64,25 @@ def current_module() -> str:
 
 def here() -> Provenance:
     """The provenance of a node that is made now."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and not _is_the_users(frame.f_code.co_filename):
-        frame = frame.f_back
+    frame = _users(sys._getframe(1))
     return Provenance(_module.get(), frame.f_code.co_filename, frame.f_lineno)
+
+
+def _users(frame: FrameType) -> FrameType:
+    """The innermost frame of the user's, from one on outwards."""
+    entered = _entered.get()
+    while frame.f_back is not None and not _is_the_users(frame.f_code.co_filename):
+        if entered and frame is entered[0]:
+            return entered[1]
+        frame = frame.f_back
+    return frame
+
+
+@contextmanager
+def entering(frame: FrameType) -> Iterator[None]:
+    """Find the user's frame outside this one only once, as many nodes are made inside."""
+    token = _entered.set((frame, _users(frame)))
+    try:
+        yield
+    finally:
+        _entered.reset(token)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from chainrule.engine import cache
+from chainrule.engine.dtypes import DTYPES
 from chainrule.engine.graph import Node
 from chainrule.engine.native import keep, key_of
 from chainrule.engine.op import Op
@@ -140,6 +141,7 @@ def _text(traced: Traced) -> str | None:
     numbers = {node: number for number, node in enumerate(traced.graph.nodes)}
     values: dict[int, str] = {}
     origins: dict[int, int] = {}
+    dtypes = {dtype: dtype.str for dtype in DTYPES}
     lines = []
     for node in traced.graph.nodes:
         attributes = _attributes(node)
@@ -150,7 +152,7 @@ def _text(traced: Traced) -> str | None:
         value = "" if node.value is None else values[id(node.value)]
         inputs = [numbers[source] for source in node.inputs]
         origin = origins.setdefault(id(node.provenance), len(origins))
-        lines.append(f"{node.op.value} {inputs} {attributes} {node.dtype.str} {node.shape} {origin} {value}")
+        lines.append(f"{node.op.value} {inputs} {attributes} {dtypes[node.dtype]} {node.shape} {origin} {value}")
     places = {state: number for number, state in enumerate(traced.reads)}
     ends = [[numbers[node] for node in nodes] for nodes in (traced.graph.inputs, traced.graph.outputs)]
     lines.append(f"{ends} {traced.arguments} {len(traced.reads)} {[places[state] for state in traced.writes]}")
@@ -158,7 +160,7 @@ def _text(traced: Traced) -> str | None:
 
 
 def _attributes(node: Node) -> str | None:
-    if node.op is Op.CUSTOM:  # the gradient of a function, which is in the graph by now
+    if node.op is Op.CUSTOM or not node.attributes:  # one is the gradient of a function, which is in the graph by now
         return ""
     written = [_written(value) for value in node.attributes.values()]
     return None if None in written else f"{[*node.attributes]} {written}"

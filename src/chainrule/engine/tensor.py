@@ -24,6 +24,7 @@ from chainrule.errors import ArgumentError, DTypeError, ShapeError
 Array = np.ndarray[Any, Any]
 Scalar = bool | int | float
 Axis = int | tuple[int, ...] | None
+_FITS = 3e38  # numbers below fit into any floating type
 METHODS: dict[str, Callable[..., Any]] = {}  # filled by `functions`, so that imports go one way
 
 
@@ -433,8 +434,11 @@ def leaf(value: Array, *, tracked: bool, owner: object | None = None) -> Node:
 def constant(value: Any, dtype: DType) -> Tensor:
     """A tensor of a fixed value through which no gradient flows."""
     try:
-        with np.errstate(over="ignore"):
+        if type(value) is float and -_FITS < value < _FITS:
             array = np.asarray(value, dtype)
+        else:
+            with np.errstate(over="ignore"):
+                array = np.asarray(value, dtype)
     except OverflowError as error:
         raise ArgumentError(f"the number {value!r:.40} does not fit into {dtype.name}.") from error
     array.flags.writeable = False
@@ -488,7 +492,8 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
 
 
 def _binary(op: Op, a: Any, b: Any) -> Tensor:
-    left, right = operands(a, b)
+    alike = isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype
+    left, right = (a, b) if alike else operands(a, b)
     if op is Op.DIV and not is_floating(left.dtype):
         left, right = cast(left, float32), cast(right, float32)
     return apply(op, left, right)

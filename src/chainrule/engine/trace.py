@@ -4,6 +4,7 @@ Arguments become inputs without a value; a parameter or state that is read becom
 assigned an output. So a whole training step, written as ordinary imperative code, is one graph.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from chainrule.engine.context import Mode, relied_on, rely_on, trace_scope
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.graph import Graph, Node
 from chainrule.engine.op import Op
-from chainrule.engine.provenance import here
+from chainrule.engine.provenance import entering, here
 from chainrule.engine.state import Parameter, State
 from chainrule.engine.tensor import Tensor, asarray
 from chainrule.errors import TraceError
@@ -108,7 +109,7 @@ def trace(f: Callable[..., Any], *arguments: Any, names: Sequence[str] | None = 
     modes: dict[tuple[int, str], Mode] = {}
     token = relied_on.set(modes)
     try:
-        with trace_scope(recorder):
+        with entering(sys._getframe()), trace_scope(recorder):
             returned = f(*map(Tensor, symbols))
     finally:
         relied_on.reset(token)

@@ -91,20 +91,21 @@ class Module:
 
     def named_modules(self) -> dict[str, Module]:
         """This module at the path `""` and all below by their paths; a shared one stands once, at its first path."""
-        found: dict[str, Module] = {}
+        return dict(self._walk())
+
+    def _walk(self) -> Iterator[tuple[str, Module]]:
         stack: list[tuple[str, Module]] = [("", self)]
         seen: set[int] = set()
         while stack:
             path, module = stack.pop()
             if id(module) not in seen:
                 seen.add(id(module))
-                found[path] = module
+                yield path, module
                 prefix = path + "." if path else ""
                 stack.extend(reversed([(prefix + name, child) for name, child in module.children()]))
-        return found
 
     def _named_owned(self) -> Iterator[tuple[str, Any]]:
-        for path, module in self.named_modules().items():
+        for path, module in self._walk():
             prefix = path + "." if path else ""
             for name, owned in _owned(module):
                 if not isinstance(owned, Module):

@@ -148,7 +148,7 @@ def _require_finite_states(moved: Iterable[Parameter], optimizer: Optimizer) -> 
 
 def net_dtype(net: Module) -> DType:
     """The floating type in which a network works: that of its first parameter."""
-    return next((parameter.dtype for parameter in net.parameters()), float32)
+    return next((parameter.dtype for _, parameter in net.named_parameters()), float32)
 
 
 def as_input(array: Any, dtype: DType) -> Tensor:
