@@ -35,6 +35,22 @@ def test_printed_and_replaced_as_a_dataclass_is() -> None:
     assert [field.name for field in dataclasses.fields(own)] == [field.name for field in dataclasses.fields(plain)]
 
 
+@pytest.mark.parametrize("given", [((), {}), ((1,), {}), ((1, 2, 3, 4), {}), ((1, 2), {"y": 3}), ((1, 2), {"w": 3})])
+def test_what_does_not_fit_is_refused_as_by_a_dataclass(given: tuple[tuple[int, ...], dict[str, int]]) -> None:
+    said = []
+    for kind in pair():
+        with pytest.raises(TypeError) as error:
+            kind(*given[0], **given[1])
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def test_fields_by_name_and_by_default() -> None:
+    own, plain = pair()
+    assert repr(own(y=(), x=2)) == repr(plain(y=(), x=2))
+    assert repr(own(y=(), z="z", x=2)) == repr(plain(y=(), z="z", x=2))
+
+
 def test_without_values_to_compare_each_is_itself() -> None:
     own, plain = pair(eq=False)
     for kind in (own, plain):

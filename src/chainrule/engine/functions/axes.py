@@ -31,7 +31,7 @@ def all_axes(axis: Axis | list[int], rank: int, name: str) -> tuple[int, ...]:
     """`axis` (a number, several, or `None` for all) as sorted axes counted from the front."""
     if axis is None:
         return tuple(range(rank))
-    axes = [one_axis(each, rank, name) for each in (axis if isinstance(axis, Iterable) else (axis,))]
+    axes = [one_axis(each, rank, name) for each in _several(axis)]
     if len(set(axes)) != len(axes):
         raise ArgumentError(f"{name}: an axis is named twice in {axis}.")
     return tuple(sorted(axes))
@@ -44,11 +44,16 @@ def kept(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def lengths_of(shape: Lengths, *, open_length: bool = False) -> tuple[int, ...]:
     """`shape` as a tuple, checked; with `open_length` a length may be -1, to be worked out."""
-    lengths = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    lengths = tuple(_several(shape))
     lowest = -1 if open_length else 0
     if any(not _is_whole(length) or length < lowest for length in lengths):
         raise ArgumentError(f"a shape holds whole numbers from {lowest}, but is {shape!r}.")
     return tuple(int(length) for length in lengths)
+
+
+def _several(given: Any) -> Iterable[Any]:
+    """One or several as several; an integer is told at once, as to find out that it has no elements takes long."""
+    return given if not isinstance(given, int) and isinstance(given, Iterable) else (given,)
 
 
 def _is_whole(number: Any) -> bool:
