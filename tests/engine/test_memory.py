@@ -287,6 +287,37 @@ def test_arrays_of_middle_size_share_large_pages() -> None:
     assert [set(np.unique(copy)) for copy in copies] == [{number} for number in range(len(copies))]
 
 
+@pytest.mark.parametrize("size", [2**16, 2**17, 2**20])
+@pytest.mark.parametrize("place", [None, 0, -1])
+@pytest.mark.parametrize("other", [-0.0, 1.0, np.nan])
+def test_zeros_that_are_not_written_are_zeros(size: int, place: int | None, other: float) -> None:
+    value = np.zeros(size, "f")
+    if place is not None:
+        value[place] = other
+    for made in (aligned(value), aligned(value[::2]), aligned(value.reshape(2, -1).T)):
+        wanted = {size: value, size // 2: value[::2]}[made.size]
+        wanted = wanted.reshape(2, -1).T if made.ndim == 2 else wanted
+        assert made.shape == wanted.shape
+        assert made.tobytes() == wanted.tobytes()
+        made[:] = 2  # it belongs to nobody else
+    assert aligned(value).tobytes() == value.tobytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell how much memory is touched")
+def test_zeros_are_not_touched() -> None:
+    def touched() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    zeros, ones = np.zeros(2**24, "f"), np.ones(2**24, "f")
+    before = touched()
+    first = aligned(zeros)
+    between = touched()
+    second = aligned(ones)
+    assert between - before < zeros.nbytes // 4 < touched() - between
+    assert not first.any()
+    assert second.all()
+
+
 def test_arrays_that_threads_make_at_once_lie_apart() -> None:
     def some() -> list[np.ndarray]:
         return [aligned(np.zeros(2**18, np.uint8)) for _ in range(40)]

@@ -16,19 +16,30 @@ from chainrule.engine.tensor import Array
 
 _LINE = 64  # bytes of a cache line
 _PAGE = 2**21  # bytes of a large page
+_WORD = 8  # bytes that are looked at together
 _SHARED = 2**18  # bytes of an array from which it shares one: a page is given back when the last of its arrays is gone
 
 
 def aligned(value: Array) -> Array:
     """A writeable copy without gaps that begins at a cache line; where it is large at a large page, and in such."""
-    size = value.nbytes
+    size, is_zero = value.nbytes, False
     if size < _SHARED or not hasattr(mmap, "MADV_HUGEPAGE"):
         room = _from(np.empty(size + _LINE, np.uint8), _LINE)
-    else:
+    else:  # it is zero, and takes long to be touched first: for zeros that is left to the threads that work on it
         room = _whole_pages(size) if size >= _PAGE else _rooms.part(size)
+        is_zero = _is_zero(value)
     made = room[:size].view(value.dtype).reshape(value.shape)
-    made[...] = value
+    if not is_zero:
+        made[...] = value
     return made
+
+
+def _is_zero(value: Array) -> bool:
+    """Whether all bytes of a large array are zero, as those of an optimizer's slots are at first; minus zero is not."""
+    if not value.flags.c_contiguous or value.nbytes % _WORD:
+        return False
+    words = value.reshape(-1).view(np.uint64)
+    return not words[0] and not words.max()
 
 
 def near_others(value: Array) -> Array:
