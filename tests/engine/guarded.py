@@ -78,7 +78,7 @@ def run_guarded(program: Program, arguments: Sequence[Array], *, threads: int, a
     constants = [guarded(node.value) for node in plan.constants]
     arena = guarded(_patterned(np.empty(plan.arena, np.uint8)))
     table = guarded(np.array([_address(each) for each in (arena, *given, *states.values(), *results, *constants)]))
-    words = guarded(np.zeros(16, np.int64))  # of the team: arrived and phase
+    words = guarded(np.zeros(8 * threads, np.int64))  # of the team: how often each thread has come
     status = guarded(np.zeros(len(module.sites), np.int64))
     scratch = guarded(_patterned(np.empty(threads * module.scratch, np.uint8)))
     rows = guarded(np.arange(max([1, *(len(array) for array in given if array.ndim)])))

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.engine.native import Native
 from chainrule.engine.program import Program
-from chainrule.engine.team import _AWAKE, Team, _teams, team
+from chainrule.engine.target import host
+from chainrule.engine.team import _AWAKE, Team, _teams, team, waiting
 from chainrule.engine.trace import trace
 
 X = np.linspace(-1, 1, 300 * 300, dtype="f").reshape(300, 300)
@@ -79,6 +81,68 @@ def test_a_wrong_number_in_the_environment_is_a_clear_error(value: str) -> None:
 
 def test_small_work_is_done_by_one_thread() -> None:
     assert Program(trace(lambda x: x * 2, np.zeros(8, "f"))).module.is_alone
+
+
+# Each round every thread writes the round's number into a line of its own, meets the others, looks at theirs, and meets
+# them again. It counts the numbers that are not this round's.
+MEETING = """
+define void @rounds(ptr %job, i64 %thread, i64 %threads) {
+entry:
+  %team = load ptr, ptr %job, align 8
+  %word = getelementptr i64, ptr %job, i64 8
+  %line = mul i64 %thread, 16
+  %own = getelementptr i64, ptr %word, i64 %line
+  %wrong = getelementptr i64, ptr %own, i64 1
+  br label %round
+round:
+  %i = phi i64 [ 1, %entry ], [ %j, %met ]
+  store i64 %i, ptr %own, align 8
+  call void @barrier(ptr %team, i64 %thread, i64 %threads)
+  br label %look
+look:
+  %k = phi i64 [ 0, %round ], [ %n, %look ]
+  %place = mul i64 %k, 16
+  %its = getelementptr i64, ptr %word, i64 %place
+  %seen = load i64, ptr %its, align 8
+  %other = icmp ne i64 %seen, %i
+  %one = zext i1 %other to i64
+  %before = load i64, ptr %wrong, align 8
+  %after = add i64 %before, %one
+  store i64 %after, ptr %wrong, align 8
+  %n = add i64 %k, 1
+  %all = icmp eq i64 %n, %threads
+  br i1 %all, label %meet, label %look
+meet:
+  call void @barrier(ptr %team, i64 %thread, i64 %threads)
+  br label %met
+met:
+  %j = add i64 %i, 1
+  %more = icmp sle i64 %j, ROUNDS
+  br i1 %more, label %round, label %done
+done:
+  ret void
+}"""
+
+
+def test_all_meet_before_anybody_goes_on() -> None:
+    rounds = 300
+    made = Native(f"{waiting(host())}\n{MEETING.replace('ROUNDS', str(rounds))}", host())
+    for size, times in ((2, 40), (3, 4), (5, 2)):
+        crew = Team(size)
+        try:
+            came = set()
+            for patience in [1 << 22, 0] * times:  # not always all come, so some have met less often than others
+                job = np.zeros(8 + 16 * size, np.int64)
+                job[0] = crew.memory
+                threads = crew.run(made.address("rounds"), job.ctypes.data, patience=patience)
+                came.add(threads)
+                lines = job[8:].reshape(size, 16)
+                assert (lines[:threads, 0] == rounds).all()
+                assert not lines[threads:].any()
+                assert not lines[:, 1].any(), "somebody went on too early"
+            assert size in came
+        finally:
+            crew.dismiss()
 
 
 # --- Who comes ---

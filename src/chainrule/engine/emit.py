@@ -347,7 +347,7 @@ class _Calls:
         for word in range(words):
             code.do(f"store i64 0, ptr {code.element('i64', self.own, str(word))}")
         if words:
-            code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+            code.do(f"call void @barrier(ptr {self.team}, i64 %thread, i64 %threads)")
 
     def calls(self, turns: Sequence[Sequence[_Place]]) -> None:
         """The calls, turn by turn."""
@@ -355,7 +355,7 @@ class _Calls:
         for places in turns:
             turn = places[0].call.turn
             if turn.waits and not clock:
-                self.code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+                self.code.do(f"call void @barrier(ptr {self.team}, i64 %thread, i64 %threads)")
             if turn.blocks and not clock:
                 for place in places:
                     self._arguments(place)  # loads what is the same for all blocks
@@ -400,7 +400,7 @@ class _Calls:
         with code.when(code.let(f"xor i1 {fits}, true")):
             for number, place in enumerate(places):
                 if number:
-                    code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+                    code.do(f"call void @barrier(ptr {self.team}, i64 %thread, i64 %threads)")
                 self._part(place, "%thread", "%threads")
 
     def _part(self, place: _Place, part: str, parts: str) -> None:
@@ -451,7 +451,7 @@ class _Calls:
         """New values of states that could not be written in place."""
         code, plan = self.code, self.module.plan
         code.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-        code.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+        code.do(f"call void @barrier(ptr {self.team}, i64 %thread, i64 %threads)")
         pairs = [(self._pointer(goal), self._pointer(plan.homes[node]), node) for node, goal in plan.copies]
         with code.when(code.let("icmp eq i64 %thread, 0")):
             for goal, source, node in pairs:
@@ -471,7 +471,7 @@ class _Clock:
     def read(self, number: int) -> None:
         """All threads meet; the first notes how long kernel `number` took."""
         step = self.step
-        step.do(f"call void @barrier(ptr {self.team}, i64 %threads)")
+        step.do(f"call void @barrier(ptr {self.team}, i64 %thread, i64 %threads)")
         now = step.let("call i64 @llvm.readcyclecounter()")
         with step.when(step.let("icmp eq i64 %thread, 0")):
             word = step.element("i64", self.times, str(number))

@@ -225,17 +225,16 @@ def dtypes_of(expressions: Iterable[Expression]) -> set[DType]:
     return {expression.dtype for expression in parts(*expressions)}
 
 
-def parts(*expressions: Expression) -> Iterator[Expression]:
+def parts(*expressions: Expression) -> list[Expression]:
     """Expressions and all that they are made of, each once."""
-    seen: set[int] = set()
+    found: dict[int, Expression] = {}
     stack = list(expressions)
     while stack:
         expression = stack.pop()
-        if id(expression) in seen:
-            continue
-        seen.add(id(expression))
-        yield expression
-        stack.extend(expression.sources)
+        if id(expression) not in found:
+            found[id(expression)] = expression
+            stack += expression.sources
+    return [*found.values()]
 
 
 def inside_out(expression: Expression) -> Iterator[Expression]:

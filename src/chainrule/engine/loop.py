@@ -92,7 +92,7 @@ def loop_text(
             base = _word(code, own, FIRST + place)
             with code.when(code.let(f"icmp ne ptr {goal}, {base}")):
                 _gather(code, shape, dtype, source, base, goal, chosen, target)
-        code.do(f"call void @barrier(ptr {team}, i64 %threads)")
+        code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
         on = code.let(f"icmp eq i64 {code.let(f'load i64, ptr {halt}')}, 0")
         with code.when(on):
             step, job = _word(code, own, STEP_AT), "%job"
@@ -101,11 +101,11 @@ def loop_text(
                 step = code.let(f"select i1 {plain}, ptr {step}, ptr {_word(code, own, VARIANT_AT)}")
                 job = code.let(f"select i1 {plain}, ptr %job, ptr {_word(code, own, VARIANT_JOB)}")
             code.do(f"call void {step}(ptr {job}, i64 %thread, i64 %threads)")
-            code.do(f"call void @barrier(ptr {team}, i64 %threads)")
+            code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
             with code.when(first_thread):
                 code.do(f"store i64 {code.let(f'add i64 {number}, 1')}, ptr {done}")
         with code.when(code.let(f"xor i1 {on}, true")):  # all see the flag before the first thread asks for it again
-            code.do(f"call void @barrier(ptr {team}, i64 %threads)")
+            code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
     declared = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
     return "\n\n".join([*code.declarations, declared, waiting(target), code.text()])
 

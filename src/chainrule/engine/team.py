@@ -25,9 +25,9 @@ from chainrule.errors import ArgumentError
 VARIABLE = "CHAINRULE_THREADS"  # the environment variable that sets the size of the team
 MOST = 64  # threads in a team
 
-# Words of 8 bytes in the team's memory, a cache line apart: see the native code below.
+# Words of 8 bytes in the team's memory, a cache line apart: see the native code below. Before them each thread has one.
 _LINE = 8
-_ARRIVED, _PHASE, _INVITED, _JOB, _DOOR, _STARTED, _FINISHED, _OVER, _LEAVE, _AWAKE = (n * _LINE for n in range(10))
+_INVITED, _JOB, _DOOR, _STARTED, _FINISHED, _OVER, _LEAVE, _AWAKE = ((MOST + n) * _LINE for n in range(8))
 _CLOSED = 1023
 _WATCH = 1 << 16  # looks for a new job, while there is none at work, before a worker goes to sleep
 _SHORT = 1 << 13  # looks during which a thread that waits keeps its core: most waits within a step are shorter
@@ -51,31 +51,37 @@ done:
   ret void
 }"""
 
+# Each thread counts in a line of its own how often it has come, and waits until all others have come as often.
 _BARRIER = """
-define internal void @barrier(ptr %team, i64 %threads) noinline {
+define internal void @barrier(ptr %team, i64 %thread, i64 %threads) noinline {
 entry:
   %single = icmp eq i64 %threads, 1
   br i1 %single, label %done, label %arrive
 arrive:
-  %phase = getelementptr i64, ptr %team, i64 PHASE
-  %before = load atomic i64, ptr %phase acquire, align 8
-  %others = atomicrmw add ptr %team, i64 1 acq_rel
-  %all = add i64 %others, 1
-  %last = icmp eq i64 %all, %threads
-  br i1 %last, label %open, label %wait
-open:
-  store atomic i64 0, ptr %team monotonic, align 8
-  %ignored = atomicrmw add ptr %phase, i64 1 release
-  br label %done
+  %line = mul i64 %thread, 8
+  %own = getelementptr i64, ptr %team, i64 %line
+  %before = load i64, ptr %own, align 8
+  %times = add i64 %before, 1
+  store atomic i64 %times, ptr %own release, align 8
+  br label %each
+each:
+  %other = phi i64 [ 0, %arrive ], [ %following, %come ]
+  %place = mul i64 %other, 8
+  %its = getelementptr i64, ptr %team, i64 %place
+  br label %wait
 wait:
-  %look = phi i64 [ 0, %arrive ], [ %next, %again ]
-  %now = load atomic i64, ptr %phase acquire, align 8
-  %same = icmp eq i64 %now, %before
-  br i1 %same, label %again, label %done
+  %look = phi i64 [ 0, %each ], [ %next, %again ]
+  %now = load atomic i64, ptr %its acquire, align 8
+  %there = icmp sge i64 %now, %times
+  br i1 %there, label %come, label %again
 again:
   %next = add i64 %look, 1
   call void @relax(i64 %look)
   br label %wait
+come:
+  %following = add i64 %other, 1
+  %all = icmp eq i64 %following, %threads
+  br i1 %all, label %done, label %each
 done:
   ret void
 }"""
@@ -128,12 +134,17 @@ hold:
   call void @relax(i64 %stand)
   br label %start
 run:
+  %fourth = getelementptr i64, ptr %job, i64 3
+  %times = load i64, ptr %fourth, align 8
+  %thread = add i64 %inside, 1
+  %words = mul i64 %thread, 8
+  %own = getelementptr i64, ptr %team, i64 %words
+  store atomic i64 %times, ptr %own release, align 8
   %function = load ptr, ptr %job, align 8
   %second = getelementptr i64, ptr %job, i64 1
   %argument = load ptr, ptr %second, align 8
   %third = getelementptr i64, ptr %job, i64 2
   %threads = load i64, ptr %third, align 8
-  %thread = add i64 %inside, 1
   call void %function(ptr %argument, i64 %thread, i64 %threads)
   %ignored = atomicrmw add ptr %finished, i64 1 release
   br label %watch
@@ -185,6 +196,9 @@ close:
   %threads = add i64 %came, 1
   %third = getelementptr i64, ptr %job, i64 2
   store i64 %threads, ptr %third, align 8
+  %times = load i64, ptr %team, align 8
+  %fourth = getelementptr i64, ptr %job, i64 3
+  store i64 %times, ptr %fourth, align 8
   store atomic i64 %number, ptr %started release, align 8
   call void %function(ptr %argument, i64 0, i64 %threads)
   br label %gather
@@ -210,7 +224,7 @@ def waiting(target: Target) -> str:
     words = {"PAUSE": f"call void {target.pause}", "sched_yield": target.give_way, "SHORT": str(_SHORT)}
     relax = functools.reduce(lambda text, pair: text.replace(*pair), words.items(), _WAIT)
     declared = f"declare void {name}({kinds})\ndeclare i32 @{target.give_way}()"
-    return f"{declared}\n{relax}\n{_BARRIER.replace('PHASE', str(_PHASE))}"
+    return f"{declared}\n{relax}\n{_BARRIER}"
 
 
 def _team_text(target: Target) -> str:
