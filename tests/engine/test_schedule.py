@@ -9,9 +9,12 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.engine.program import Program
-from chainrule.engine.schedule import Schedule
+from chainrule.engine.schedule import Schedule, Turn
 from chainrule.engine.target import named
 from chainrule.engine.trace import trace
+from chainrule.engine.work import cycles
+
+HANDS = ("first", "second")
 
 
 def schedule(f, *arrays: np.ndarray, target: str = "avx512") -> Schedule:
@@ -66,6 +69,52 @@ def test_little_work_between_products_is_shared_by_rows_and_the_rest_of_it_runs_
     assert last.count(True) > 1  # the loss goes to its place and the other parameters move while the product begins
 
 
+def test_what_is_done_alone_in_a_phase_is_for_two_threads() -> None:
+    """Each group that hangs together goes to who has less to do, the largest first; so no move makes it more even."""
+    made = step([784, 128, 10], 64, nn.ReLU())
+    target, both = named("avx512"), 0
+    phase: list[Turn] = []
+    for turn in (*made.turns, replace(made.turns[0], waits=True)):
+        if turn.waits:
+            sums = {who: sum(cycles(each.kernels[0], target) for each in phase if each.who == who) for who in HANDS}
+            largest = max((cycles(each.kernels[0], target) for each in phase), default=0.0)
+            assert 0 <= sums["second"] <= sums["first"] + largest
+            both += bool(sums["second"])
+            phase = []
+        if turn.alone:
+            phase.append(turn)
+    assert both >= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_two_threads_do_alone_what_one_did(threads: int) -> None:
+    """The same numbers as NumPy, for any number of threads, where the second one makes what the first one reads."""
+    cr.random.seed(0)
+    net = nn.Sequential(nn.Dense(300, 256), nn.Tanh(), nn.Dense(256, 5))
+    optimizer = cr.optim.Adam(0.01)
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((200, 300)).astype("f"), rng.integers(0, 5, 200)
+
+    def learn(x: cr.Tensor, labels: cr.Tensor) -> cr.Tensor:
+        loss = cr.losses.cross_entropy(net(x), labels)
+        optimizer.update(cr.backpropagate(loss))
+        return loss
+
+    first, before = net.arrays(), cr.threads()
+    first = {name: array.copy() for name, array in first.items()}
+    wanted = [learn(cr.asarray(x), cr.asarray(labels)).item() for _ in range(5)]
+    net.load_arrays(first)
+    optimizer.load_arrays({"step_count": 0}, net.parameters())
+    program = Program(trace(learn, x, labels))
+    assert {turn.who for turn in program.schedule.turns} == {"first", "second", "all"}
+    try:
+        cr.threads(threads)
+        found = [float(program(x, labels)[0]) for _ in range(5)]
+    finally:
+        cr.threads(before)
+    np.testing.assert_allclose(found, wanted, rtol=2e-5)
+
+
 @pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "amx"])
 @pytest.mark.parametrize("layers", [[nn.LayerNorm(96), nn.GELU()], [nn.BatchNorm(96), nn.ReLU(), nn.Dropout(0.5)]])
 def test_what_touches_the_same_bytes_keeps_its_order(layers: list[nn.Module], target: str) -> None:
@@ -89,9 +138,9 @@ def test_it_is_written_out_phase_by_phase() -> None:
     x, w = np.zeros((256, 300), "f"), np.zeros((300, 256), "f")
     text = str(schedule(lambda x, w: cr.sum(x @ w, axis=0) + 1.0, x, w))
     assert text.split("\n") == [
-        "  all    contraction float32[256, 256]",
+        "  all     contraction float32[256, 256]",
         "all meet",
-        "  all    reduction float32[256]",
+        "  all     reduction float32[256]",
         "all meet",
-        "  first  loop float32[256]",
+        "  first   loop float32[256]",
     ]

@@ -1,7 +1,7 @@
 """From kernels and their memory to one LLVM module: a function for each different kernel, and the step that calls them.
 
 Every thread of a team enters the step and does its share of each kernel; where a kernel needs what others made, the
-threads meet at a barrier. Small kernels are done by the first thread alone. Kernels of the same text share a function,
+threads meet at a barrier. Small kernels are done by one thread alone. Kernels of the same text share a function,
 wherever in their arrays they begin.
 
     step(job, thread, threads)      job: pointers to the table of arrays, the team, the status, the scratch memory, the
@@ -12,7 +12,7 @@ wherever in their arrays they begin.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import groupby
 
@@ -137,7 +137,7 @@ class Module:
         self.scratch = self.claims + max([*scratch, *(_inside_bytes(turn) for turn in schedule.turns)], default=0)
         self.sites = tuple(site for call in self.calls for site in call.sites)
         turns = [
-            f"{len(turn.kernels)} {turn.blocks} {turn.alone} {turn.waits} {turn.claimed} {turn.is_shared} {turn.inside}"
+            f"{len(turn.kernels)} {turn.blocks} {turn.who} {turn.waits} {turn.claimed} {turn.is_shared} {turn.inside}"
             for turn in schedule.turns
         ]
         calls = [f"{call.function} {call.homes}" for call in self.calls]
@@ -369,15 +369,23 @@ class _Calls:
     def _call(self, turn: Turn, place: _Place) -> None:
         """A kernel: each thread does its part, or the first one everything."""
         code, arguments = self.code, self._arguments(place)
-        with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
+        with self._alone(turn):
             part = "i64 0, i64 1" if turn.alone else "i64 %thread, i64 %threads"
             rest = f"{self._claims(place) if turn.claimed else ''}{self._rows(place)}"
             code.do(f"call void @{place.call.function}({arguments}, {part}{rest})")
 
+    def _alone(self, turn: Turn) -> AbstractContextManager[None]:
+        """Only one thread, if it is to be done alone."""
+        code, who = self.code, "0"
+        if turn.by_second:
+            several = code.let("icmp sgt i64 %threads, 1")
+            who = code.let(f"zext i1 {several} to i64")
+        return code.when(code.let(f"icmp eq i64 %thread, {who}")) if turn.alone else nullcontext()
+
     def _band(self, turn: Turn, places: Sequence[_Place]) -> None:
         """Kernels that are run block by block: each thread does its part of the blocks, or the first one all."""
         code, blocks = self.code, str(turn.blocks)
-        with code.when(code.let("icmp eq i64 %thread, 0")) if turn.alone else nullcontext():
+        with self._alone(turn):
             low, high = ("0", blocks) if turn.alone else Share(code, [turn.blocks]).bounds
             with code.loop(low, high) as block:
                 for place in places:

@@ -2,11 +2,12 @@
 
     Schedule ::= Turn*                            in the order of the step
     Turn     ::= Kernel+, blocks, alone, waits    kernels that are run block by block of rows, if they are several;
-                                                  whether the first thread does it alone; whether all meet before it
+                                                  whether one thread does it alone; whether all meet before it
 
 Comes in: kernels in an order that is right for one thread, and where their arrays live. Turns of one phase do not touch
-what others of it write, but that the first thread does several alone, one after the other. What is done alone runs, if
-it can, beside the largest products whose parts are claimed: the others begin those meanwhile, and do more of them.
+what others of it write, but that a thread does several alone, one after the other: the first, or the second where it is
+there. What is done alone runs, if it can, beside the largest products whose parts are claimed: the others begin those
+meanwhile, and do more of them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Turn:
     blocks
         In how many blocks of rows a band is run; else 0.
     alone
-        Whether the first thread does it alone.
+        Whether one thread does it alone.
     waits
         Whether all threads meet before it.
     claimed
@@ -46,6 +47,8 @@ class Turn:
         Places in the arena, and their bytes, of what nobody needs but the band: a block of each is enough.
     is_shared
         Whether the blocks are there for threads to share: one thread alone does all at once.
+    by_second
+        Whether the thread that does it alone is the second, if there is one.
     """
 
     kernels: tuple[Kernel, ...]
@@ -55,6 +58,12 @@ class Turn:
     claimed: bool = False
     inside: tuple[tuple[Home, int], ...] = ()
     is_shared: bool = False
+    by_second: bool = False
+
+    @property
+    def who(self) -> str:
+        """Who does it."""
+        return "all" if not self.alone else "second" if self.by_second else "first"
 
 
 @record(frozen=True, slots=True)
@@ -78,8 +87,8 @@ class Schedule:
             lines += ["all meet"] if turn.waits else []
             lines += [f"  {turn.blocks} blocks"] if turn.blocks else []
             for kernel in turn.kernels:
-                who, made = "first" if turn.alone else "all", nodes_made(kernel)[0]
-                lines.append(f"  {who:5}  {type(kernel).__name__.lower()} {made.dtype.name}{[*made.shape]}")
+                made = nodes_made(kernel)[0]
+                lines.append(f"  {turn.who:6}  {type(kernel).__name__.lower()} {made.dtype.name}{[*made.shape]}")
         return "\n".join(lines)
 
     def verify(self, plan: Plan) -> None:
@@ -96,7 +105,8 @@ class Schedule:
                 if _meet(reads | writes, written) or _meet(writes, read):
                     (first, one, turn), (second, other, last) = (place[id(self.kernels[n])] for n in (earlier, later))
                     assert one < other, "what is needed comes first"
-                    assert first < second or turn is last or (turn.alone and last.alone), "threads meet between them"
+                    by_one = turn.alone and turn.who == last.who
+                    assert first < second or turn is last or by_one, "threads meet between them"
 
 
 def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule:
@@ -122,13 +132,15 @@ def scheduled(kernels: Sequence[Kernel], plan: Plan, target: Target) -> Schedule
     for phase, work in zip(phases, large, strict=True):
         claimed[phase] += work
     _move_beside(claimed, phases, alone, earlier)
+    second = _second(phases, alone, earlier, [sum(cycles(kernels[n], target) for n in band.members) for band in found])
     order = sorted(range(len(found)), key=lambda number: (phases[number], not alone[number], number))
     met = [0, *(phases[number] for number in order)]
     turns = []
     for n, last in zip(order, met, strict=False):
         members = tuple([kernels[member] for member in found[n].members])
         band = found[n]
-        turns.append(Turn(members, band.blocks, alone[n], phases[n] > last, large[n] > 0, band.inside, band.is_shared))
+        waits, is_claimed = phases[n] > last, large[n] > 0
+        turns.append(Turn(members, band.blocks, alone[n], waits, is_claimed, band.inside, band.is_shared, n in second))
     return Schedule(tuple(turns), tuple(kernels))
 
 
@@ -148,6 +160,36 @@ def _move_beside(
             phases[number] = max(range(phases[number], latest[number] + 1), key=claimed.__getitem__)
         for other in before[number]:
             latest[other] = min(latest[other], phases[number] - (not (alone[other] and alone[number])))
+
+
+def _second(
+    phases: Sequence[int], alone: Sequence[bool], before: Sequence[set[int]], work: Sequence[float]
+) -> set[int]:
+    """What the second thread does alone: what hangs together in a phase is for one, and goes to who has less to do."""
+    link = [*range(len(phases))]  # to another of the same group, or to itself
+
+    def first(number: int) -> int:
+        while link[number] != number:
+            link[number] = number = link[link[number]]
+        return number
+
+    for number, others in enumerate(before):
+        for other in others:
+            if alone[number] and alone[other] and phases[number] == phases[other]:
+                link[first(number)] = first(other)
+    sums: dict[int, float] = {}
+    for number in range(len(phases)):
+        if alone[number]:
+            sums[first(number)] = sums.get(first(number), 0.0) + work[number]
+    done = [[0.0, 0.0] for _ in range(max(phases, default=0) + 1)]
+    theirs = set[int]()
+    for group in sorted(sums, key=lambda group: -sums[group]):
+        by_first, by_second = done[phases[group]]
+        is_second = by_second < by_first
+        done[phases[group]][is_second] += sums[group]
+        if is_second:
+            theirs.add(group)
+    return {number for number in range(len(phases)) if alone[number] and first(number) in theirs}
 
 
 def conflicts(kernels: Sequence[Kernel], plan: Plan) -> list[set[int]]:
