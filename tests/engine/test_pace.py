@@ -49,7 +49,7 @@ def test_a_machine_that_becomes_busy_is_noticed() -> None:
 
 def test_one_slow_run_changes_nothing() -> None:
     pace = Pace()
-    run(pace, 12, {False: 1.0, True: 2.0})
+    run(pace, 20, {False: 1.0, True: 2.0})
     pace.note(False, 3.0)
     assert pace.alone is False
 
@@ -63,6 +63,24 @@ def test_one_long_run_that_is_disturbed_changes_nothing() -> None:
         made.append(pace.alone)
         pace.note(pace.alone, (14e-3 if pace.alone else 10e-3) * (4 if number % 50 == 0 else 1), 100)
     assert made.count(True) < 50  # trials, and hardly more
+
+
+def test_a_beginning_that_was_disturbed_all_the_time_is_soon_forgotten() -> None:
+    pace = Pace()
+    run(pace, 8, {False: 30e-3, True: 24e-3})
+    made = run(pace, 20, {False: 14e-3, True: 24e-3})
+    assert made[0] is True
+    assert made[8:].count(True) == 0
+
+
+def test_after_a_moment_of_disturbance_the_team_is_soon_back() -> None:
+    """However long the trials of one thread had been put off by then."""
+    pace, seconds = Pace(), {False: 14e-3, True: 24e-3}
+    run(pace, 2000, seconds)
+    disturbed = run(pace, 6, {False: 80e-3, True: 24e-3})
+    assert disturbed[-1] is True
+    made = run(pace, 60, seconds)
+    assert made[20:].count(True) <= 3  # a trial
 
 
 def test_a_disturbed_beginning_decides_nothing() -> None:

@@ -12,6 +12,7 @@ _TRIES = 4  # runs of each kind, in turns, before the first decision: the quicke
 _TRIAL = 3  # runs of a later trial, of which the quickest counts: in the first a worker wakes up, and its cache is cold
 _LOST = 8.0  # times as long as the better kind, from which one run is trial enough
 _AGAIN = 16  # runs after which the other kind is tried again, at the soonest
+_AT_FIRST = 4  # the same after the first decision, which rests on few runs, made while the process was busy beginning
 _PAUSE = 0.004  # seconds of runs between trials: after one, what the threads had near must come back to their cores
 _SHARE = 0.02  # of the time may go into trials of the team: a worker that is kept away can make steps very long
 _LESS = 0.005  # likewise into trials of one thread: where the team becomes slow, its own runs tell
@@ -43,7 +44,7 @@ class Pace:
         self._trial: list[float] = []  # the runs of the trial that is under way
         self._last = inf  # seconds of the run before
         self._since = 0  # runs since the other kind was tried
-        self._wait: float = _AGAIN  # runs until it is tried again
+        self._wait: float = _AT_FIRST  # runs until it is tried again
         self._is_settled = self._best = self.alone = self.is_trial = False
 
     def note(self, alone: bool, seconds: float, steps: int = 1) -> None:
@@ -60,7 +61,10 @@ class Pace:
                 latest = before + _WEIGHT * (min(seconds, self._last) - before)
             self._seconds[alone], self._last = latest, seconds
             self._since += 1
-            if self._since >= self._wait or latest > self._seconds[not alone]:
+            if latest > self._seconds[not alone]:  # perhaps only for a moment: so it is tried again soon
+                self._wait, self._since = self._soonest(seconds * steps), 0
+                self._decide()
+            elif self._since >= self._wait:
                 self._decide()
         else:
             self._trial.append(seconds)
@@ -68,10 +72,15 @@ class Pace:
             if len(self._trial) < _TRIAL and seconds < _LOST * best:
                 return
             lost = sum(self._trial) / best - len(self._trial)
-            self._wait = max(_AGAIN, lost / (_LESS if alone else _SHARE), _PAUSE / (best * steps))
+            self._wait = max(self._soonest(best * steps), lost / (_LESS if alone else _SHARE))
             self._seconds[alone], self._trial = min(self._trial), []
             self._since = 0
             self._decide()
+
+    @staticmethod
+    def _soonest(seconds: float) -> float:
+        """Runs, each of so many seconds, until the next trial at the soonest."""
+        return max(_AGAIN, _PAUSE / max(1e-9, seconds))
 
     def _decide(self) -> None:
         """What the next run is to be; asked for before every run, so it stands ready."""
