@@ -19,8 +19,11 @@ def test_both_are_tried_and_the_quicker_stays() -> None:
 
 
 def test_the_other_is_tried_again_now_and_then() -> None:
-    made = run(Pace(), 200, {False: 2.0, True: 1.0})
-    assert 2 <= made[8:].count(False) <= 6
+    pace = Pace()
+    made = run(pace, 200, {False: 2.0, True: 1.0})
+    assert 3 <= made[8:].count(False) <= 9  # soon at first, as the first decision rests on few runs
+    later = run(pace, 10_000, {False: 2.0, True: 1.0})
+    assert 3 <= later.count(False) <= 200  # a fiftieth of the time
 
 
 def test_a_trial_that_costs_much_is_repeated_rarely() -> None:
@@ -44,7 +47,7 @@ def test_a_machine_that_becomes_busy_is_noticed() -> None:
     pace = Pace()
     run(pace, 40, {False: 1.0, True: 2.0})
     busy = run(pace, 40, {False: 5.0, True: 2.0})
-    assert busy[-20:].count(True) >= 18
+    assert busy[-20:].count(True) >= 17  # but for a trial
 
 
 def test_one_slow_run_changes_nothing() -> None:
@@ -65,12 +68,22 @@ def test_one_long_run_that_is_disturbed_changes_nothing() -> None:
     assert made.count(True) < 50  # trials, and hardly more
 
 
+def test_a_trial_that_was_disturbed_is_soon_repeated() -> None:
+    """It looks as if the team were very slow; so it is not believed at once."""
+    pace = Pace()
+    run(pace, 8, {False: 30e-3, True: 24e-3})
+    disturbed = run(pace, 6, {False: 300e-3, True: 24e-3})
+    assert disturbed.count(False) == 1
+    made = run(pace, 100, {False: 14e-3, True: 24e-3})
+    assert made[70:].count(True) <= 3  # a trial
+
+
 def test_a_beginning_that_was_disturbed_all_the_time_is_soon_forgotten() -> None:
     pace = Pace()
     run(pace, 8, {False: 30e-3, True: 24e-3})
     made = run(pace, 20, {False: 14e-3, True: 24e-3})
     assert made[0] is True
-    assert made[8:].count(True) == 0
+    assert made[8:].count(True) <= 3  # a trial
 
 
 def test_after_a_moment_of_disturbance_the_team_is_soon_back() -> None:

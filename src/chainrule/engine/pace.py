@@ -11,11 +11,12 @@ from math import inf
 _TRIES = 4  # runs of each kind, in turns, before the first decision: the quickest of them counts
 _TRIAL = 3  # runs of a later trial, of which the quickest counts: in the first a worker wakes up, and its cache is cold
 _LOST = 8.0  # times as long as the better kind, from which one run is trial enough
-_AGAIN = 16  # runs after which the other kind is tried again, at the soonest
-_AT_FIRST = 4  # the same after the first decision, which rests on few runs, made while the process was busy beginning
+_AGAIN = 4  # runs after which the other kind is tried again, at the soonest
 _PAUSE = 0.004  # seconds of runs between trials: after one, what the threads had near must come back to their cores
 _SHARE = 0.02  # of the time may go into trials of the team: a worker that is kept away can make steps very long
 _LESS = 0.005  # likewise into trials of one thread: where the team becomes slow, its own runs tell
+_LONGER = 4  # times as long it may be until the team is tried once more, after each trial of it in vain
+_MANY = 16  # of these, from which on they are not counted
 _WEIGHT = 0.3  # of a new figure against those before
 _LIGHT = 0.05  # likewise of a short run, which is soon followed by others: now and then one of them is disturbed
 _SHORT = 1e-3  # seconds of a run up to which it is short
@@ -44,7 +45,8 @@ class Pace:
         self._trial: list[float] = []  # the runs of the trial that is under way
         self._last = inf  # seconds of the run before
         self._since = 0  # runs since the other kind was tried
-        self._wait: float = _AT_FIRST  # runs until it is tried again
+        self._wait: float = _AGAIN  # runs until it is tried again
+        self._in_vain = 0  # trials, one after the other
         self._is_settled = self._best = self.alone = self.is_trial = False
 
     def note(self, alone: bool, seconds: float, steps: int = 1) -> None:
@@ -62,7 +64,7 @@ class Pace:
             self._seconds[alone], self._last = latest, seconds
             self._since += 1
             if latest > self._seconds[not alone]:  # perhaps only for a moment: so it is tried again soon
-                self._wait, self._since = self._soonest(seconds * steps), 0
+                self._wait, self._since, self._in_vain = self._soonest(seconds * steps), 0, 0
                 self._decide()
             elif self._since >= self._wait:
                 self._decide()
@@ -72,7 +74,10 @@ class Pace:
             if len(self._trial) < _TRIAL and seconds < _LOST * best:
                 return
             lost = sum(self._trial) / best - len(self._trial)
-            self._wait = max(self._soonest(best * steps), lost / (_LESS if alone else _SHARE))
+            self._in_vain = 0 if min(self._trial) < best else min(_MANY, self._in_vain + 1)
+            # What looks lost may come from a moment of disturbance, so it is not believed at once.
+            wait = lost / _LESS if alone else min(lost / _SHARE, _AGAIN * _LONGER**self._in_vain)
+            self._wait = max(self._soonest(best * steps), wait)
             self._seconds[alone], self._trial = min(self._trial), []
             self._since = 0
             self._decide()
