@@ -10,7 +10,7 @@ from typing import Any
 from crew import Worker
 
 CLOCKS = ("wall", "processor")
-REST = 0.05  # seconds before each measurement: threads of a library that has just worked look for more work for a while
+REST = 0.25  # seconds before each measurement: threads of a library that has just worked look for more work for a while
 
 
 @dataclass(frozen=True, slots=True)
