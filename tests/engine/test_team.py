@@ -131,7 +131,7 @@ def test_all_meet_before_anybody_goes_on() -> None:
         crew = Team(size)
         try:
             came = set()
-            for patience in [1 << 22, 0] * times:  # not always all come, so some have met less often than others
+            for patience in [1 << 26, 0] * times:  # not always all come, so some have met less often than others
                 job = np.zeros(8 + 16 * size, np.int64)
                 job[0] = crew.memory
                 threads = crew.run(made.address("rounds"), job.ctypes.data, patience=patience)

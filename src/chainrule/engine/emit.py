@@ -367,7 +367,7 @@ class _Calls:
                     clock.read(place.number)
 
     def _call(self, turn: Turn, place: _Place) -> None:
-        """A kernel: each thread does its part, or the first one everything."""
+        """A kernel: each thread does its part, or one everything."""
         code, arguments = self.code, self._arguments(place)
         with self._alone(turn):
             part = "i64 0, i64 1" if turn.alone else "i64 %thread, i64 %threads"
@@ -383,7 +383,7 @@ class _Calls:
         return code.when(code.let(f"icmp eq i64 %thread, {who}")) if turn.alone else nullcontext()
 
     def _band(self, turn: Turn, places: Sequence[_Place]) -> None:
-        """Kernels that are run block by block: each thread does its part of the blocks, or the first one all."""
+        """Kernels that are run block by block: each thread does its part of the blocks, or one all."""
         code, blocks = self.code, str(turn.blocks)
         with self._alone(turn):
             low, high = ("0", blocks) if turn.alone else Share(code, [turn.blocks]).bounds

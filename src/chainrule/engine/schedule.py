@@ -168,7 +168,7 @@ def _second(
     """What the second thread does alone: what hangs together in a phase is for one, and goes to who has less to do."""
     link = [*range(len(phases))]  # to another of the same group, or to itself
 
-    def first(number: int) -> int:
+    def head(number: int) -> int:
         while link[number] != number:
             link[number] = number = link[link[number]]
         return number
@@ -176,11 +176,11 @@ def _second(
     for number, others in enumerate(before):
         for other in others:
             if alone[number] and alone[other] and phases[number] == phases[other]:
-                link[first(number)] = first(other)
+                link[head(number)] = head(other)
     sums: dict[int, float] = {}
     for number in range(len(phases)):
         if alone[number]:
-            sums[first(number)] = sums.get(first(number), 0.0) + work[number]
+            sums[head(number)] = sums.get(head(number), 0.0) + work[number]
     done = [[0.0, 0.0] for _ in range(max(phases, default=0) + 1)]
     theirs = set[int]()
     for group in sorted(sums, key=lambda group: -sums[group]):
@@ -189,7 +189,7 @@ def _second(
         done[phases[group]][is_second] += sums[group]
         if is_second:
             theirs.add(group)
-    return {number for number in range(len(phases)) if alone[number] and first(number) in theirs}
+    return {number for number in range(len(phases)) if alone[number] and head(number) in theirs}
 
 
 def conflicts(kernels: Sequence[Kernel], plan: Plan) -> list[set[int]]:

@@ -240,7 +240,7 @@ def _write_once(
     """Write those of the expressions that are made of numbers and of elements that are the same."""
     body = Body(code, arrays, indices)
     for expression in expressions:
-        needed = [*parts(expression)]
+        needed = parts(expression)
         reads = [part for part in needed if isinstance(part, Load)]
         is_fixed = len(reads) + sum(isinstance(part, Apply | Number) for part in needed) == len(needed)
         if is_fixed and reads and all(is_same(part.access) and part.access.array in arrays for part in reads):

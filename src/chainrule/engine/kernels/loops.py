@@ -19,7 +19,7 @@ def write_loop(code: Code, loop: Loop, arrays: Arrays, target: Target) -> None:
     lanes = lanes_for(loop.stores, axes[-1], target)
     shared = shared_axis(axes)
     *slow, fast = axes
-    values = [*parts(*(store.value for store in loop.stores))]
+    values = parts(*(store.value for store in loop.stores))
     with (
         loops(code, slow, None if shared == len(slow) else shared) as outer,
         fixed_along(code, fast.last, values, arrays, outer),
