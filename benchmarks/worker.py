@@ -18,6 +18,8 @@ import sys
 import time
 from typing import Any
 
+from rounds import REST
+
 _SLOWEST = 3.0  # seconds; whoever needs longer for a step is not asked for many
 
 
@@ -45,6 +47,7 @@ class Desk:
         gc.collect()
         described = work.from_data(workload)
         work.data_of(described)
+        time.sleep(REST)
         before = forget_peak()
         start = time.perf_counter()
         try:

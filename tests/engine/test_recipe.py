@@ -1,6 +1,7 @@
 """Recipes: the next process runs what this one compiled without a stage of the compiler, and shows the same."""
 
 import json
+import marshal
 import os
 import re
 import subprocess
@@ -295,7 +296,7 @@ def test_what_was_made_of_sources_that_changed_meanwhile_is_not_kept(
 
 def test_an_attribute_that_cannot_be_written_down_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = trace(lambda x: cr.sum(x, axis=0), X)
-    monkeypatch.setattr(recipe, "_written", lambda value: None)
+    monkeypatch.setattr(recipe, "_written", lambda value: recipe._UNKNOWN)
     assert recipe_key(traced, host()) is None
     assert Program(traced)(X)[0].tolist() == X.sum(axis=0).tolist()
 
@@ -360,3 +361,14 @@ if len(sys.argv) > 1:
 def test_a_child_forked_while_the_compiler_is_being_loaded_compiles(folder: Path) -> None:
     process(folder, FORKING)
     assert process(folder, FORKING, "again") == ["[-2.0, -2.0, -2.0]", "0"]
+
+
+@pytest.mark.parametrize("value", [object(), (1, object()), (1, (2, [3])), np.zeros(2), 1j, {1: 2}])
+def test_only_plain_data_can_be_written_down(value: object) -> None:
+    assert recipe._written(value) is recipe._UNKNOWN
+
+
+def test_attributes_of_different_types_have_different_keys() -> None:
+    """1, 1.0 and True are equal in Python."""
+    values = [1, 1.0, True, "1", np.int64(1), np.float32(1), (1,), None, -0.0, 0.0]
+    assert len({marshal.dumps(recipe._written(value), recipe._PLAIN) for value in values}) == len(values)

@@ -412,7 +412,7 @@ def mended(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarra
         (lambda X, y: {"data": (X[:0], y[:0])}, DataError, "X has no rows"),
         (lambda X, y: {"data": ([[1.0], [1.0, 2.0]], [0, 1])}, DataError, "X cannot become one array"),
         (lambda X, y: {"data": 7}, DataError, r"data must be \(X, y\)"),
-        (lambda X, y: {"data": (X[:, :3], y)}, ShapeError, r"expects \(…, 4\) but got \(2, 3\)"),
+        (lambda X, y: {"data": (X[:, :3], y)}, ShapeError, r"expects \(…, 4\) but got \((32|2), 3\)"),
         (lambda X, y: {"data": (X, y), "batch_size": 0}, ArgumentError, "batch_size must be a whole number from 1"),
         (lambda X, y: {"data": (X, y), "epochs": 0}, ArgumentError, "epochs must be a whole number from 1"),
         (lambda X, y: {"data": (X, y), "seed": -1}, ArgumentError, "seed must be a whole number from 0"),
@@ -424,7 +424,7 @@ def mended(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarra
         (lambda X, y: {"data": (X, y, y), "sample_weights": y}, ArgumentError, "give weights once"),
         (lambda X, y: {"data": (X, y), "patience": 0}, ArgumentError, "patience must be a whole number"),
         (lambda X, y: {"data": (X, y), "metrics": ["acuracy"]}, ArgumentError, 'did you mean "accuracy"'),
-        (lambda X, y: {"data": (X, y), "loss": "mse"}, ShapeError, r"\(2, 3\) and \(2,\)"),
+        (lambda X, y: {"data": (X, y), "loss": "mse"}, ShapeError, r"\((32|2), 3\) and \((32|2),\)"),
         (lambda X, y: {"data": (X, y), "loss": lambda p, t: p}, ShapeError, r"one number.*cr\.mean"),
         (lambda X, y: {"data": (X, y), "loss": lambda p, t: 1.0}, ArgumentError, "must return a tensor"),
         (lambda X, y: {"data": (X, y, y + 1), "loss": lambda p, t: p}, ArgumentError, "takes no weights"),
@@ -436,12 +436,47 @@ def mended(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarra
         (lambda X, y: {"data": iter([]), "epochs": 1}, DataError, "gave no batch"),
     ],
 )
-def test_what_does_not_fit_is_said_before_the_network_moves(iris: Data, change, error, message) -> None:
+@pytest.mark.parametrize("compile", [True, False])
+def test_what_does_not_fit_is_said_before_the_network_moves(iris: Data, change, error, message, compile: bool) -> None:
     net = classifier()
     before = bits(net)
     with pytest.raises(error, match=message):
-        fit(net, **({"loss": "cross_entropy", "progress": False} | change(*iris)))
+        fit(net, **({"loss": "cross_entropy", "progress": False, "compile": compile} | change(*iris)))
     assert bits(net) == before
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_nobody_is_told_of_a_run_that_does_not_fit(iris: Data, compile: bool) -> None:
+    told = []
+
+    class Listener(Callback):
+        def on_train_begin(self, trainer: Trainer) -> None:
+            told.append("begin")
+
+    with pytest.raises(ShapeError):
+        fit(classifier(), (iris[0][:, :3], iris[1]), loss="cross_entropy", callbacks=[Listener()], compile=compile)
+    with pytest.raises(ArgumentError, match="Tuple must return a tensor made by chainrule, but returned a tuple"):
+        fit(Tuple(nn.Dense(4, 3)), iris, loss="cross_entropy", callbacks=[Listener()], compile=True)
+    assert told == []
+
+
+class Tuple(nn.Sequential):
+    """Answers with more than a tensor."""
+
+    def __call__(self, x: cr.Tensor) -> tuple[cr.Tensor, int]:
+        return super().__call__(x), 0
+
+
+def test_a_compiled_run_asks_the_network_once_for_each_size_of_batch(iris: Data) -> None:
+    asked = []
+
+    class Counting(nn.Sequential):
+        def __call__(self, x: cr.Tensor) -> cr.Tensor:
+            asked.append((len(x), self.training))
+            return super().__call__(x)
+
+    fit(Counting(nn.Dense(4, 3)), iris, loss="cross_entropy", epochs=3, batch_size=40, progress=False)
+    assert asked == [(40, True), (30, True)]
 
 
 def test_a_network_without_parameters_cannot_learn(iris: Data) -> None:

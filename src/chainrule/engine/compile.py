@@ -7,9 +7,11 @@ run the machine code. What the function reads and assigns of parameters and stat
 from __future__ import annotations
 
 import functools
+import gc
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
@@ -176,8 +178,9 @@ class Compiled(Generic[R]):
         from chainrule.engine.program import Program, expect_host
 
         expect_host()
-        traced = trace(flat, *leaves, names=self._names(structure))
-        return _Version(Program(traced), returned[0], self._name)
+        with _collected_later():
+            traced = trace(flat, *leaves, names=self._names(structure))
+            return _Version(Program(traced), returned[0], self._name)
 
     def _arguments(self, structure: Structure) -> list[tuple[str, Structure]]:
         """The parameters that were given, by name, and what each was given."""
@@ -254,6 +257,18 @@ class _Version:
         if type(self.returned) is Leaf:
             return Result(results[0], forgotten[0])
         return put_together(self.returned, map(Result, results, forgotten))
+
+
+@contextmanager
+def _collected_later() -> Iterator[None]:
+    """Nobody looks for garbage meanwhile: a trace makes thousands of objects, nearly all of which stay."""
+    was_enabled = gc.isenabled()
+    try:
+        gc.disable()
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _is_array(value: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from chainrule.engine.emit import Module
 
 Array = np.ndarray[Any, Any]
+_PLAIN = 2  # the form of marshalled data in which equal data has equal bytes, whoever else refers to it
+_UNKNOWN = ...  # in place of an attribute
 STEP = "step"  # the name of the function that runs the step
 
 
@@ -105,9 +108,9 @@ def recipe_key(traced: Traced, target: Target) -> str | None:
 
     None where an op has an attribute of which it is not known how to write it down.
     """
-    text = _text(traced)
+    content = _content(traced)
     # Small constants are computed with by NumPy when a program is made.
-    return None if text is None else key_of(f"recipe\n{_NUMPY}\n{text}", target)
+    return None if content is None else key_of(f"recipe\n{_NUMPY}\n{hashlib.sha256(content).hexdigest()}", target)
 
 
 def load(key: str | None) -> Recipe | None:
@@ -133,53 +136,55 @@ def store(key: str | None, recipe: Recipe) -> None:
 _NUMPY = f"NumPy {np.__version__} {os.environ.get('NPY_DISABLE_CPU_FEATURES', '')}"
 
 
-def _text(traced: Traced) -> str | None:
-    """All that the stages look at, in one text; constants that are one object have one number.
+def _content(traced: Traced) -> bytes | None:
+    """All that the stages look at, in one piece; constants that are one object have one number.
 
     So has what comes from one place in the user's code, but not which place that is: errors name it as it is now.
     """
     numbers = {node: number for number, node in enumerate(traced.graph.nodes)}
-    values: dict[int, str] = {}
+    values: dict[int, tuple[object, ...]] = {}
     origins: dict[int, int] = {}
     dtypes = {dtype: dtype.str for dtype in DTYPES}
-    lines = []
+    found: list[object] = []
     for node in traced.graph.nodes:
         attributes = _attributes(node)
         if attributes is None:
             return None
         if node.value is not None and id(node.value) not in values:
-            values[id(node.value)] = f"{len(values)} {_digest(node.value)}"
-        value = "" if node.value is None else values[id(node.value)]
-        inputs = [numbers[source] for source in node.inputs]
+            values[id(node.value)] = len(values), *_digest(node.value)
+        value = None if node.value is None else values[id(node.value)]
+        inputs = tuple([numbers[source] for source in node.inputs])
         origin = origins.setdefault(id(node.provenance), len(origins))
-        lines.append(f"{node.op.value} {inputs} {attributes} {dtypes[node.dtype]} {node.shape} {origin} {value}")
+        found.append((node.op.value, inputs, attributes, dtypes[node.dtype], node.shape, origin, value))
     places = {state: number for number, state in enumerate(traced.reads)}
-    ends = [[numbers[node] for node in nodes] for nodes in (traced.graph.inputs, traced.graph.outputs)]
-    lines.append(f"{ends} {traced.arguments} {len(traced.reads)} {[places[state] for state in traced.writes]}")
-    return "\n".join(lines)
+    found += [[numbers[node] for node in nodes] for nodes in (traced.graph.inputs, traced.graph.outputs)]
+    found += [traced.arguments, len(traced.reads), [places[state] for state in traced.writes]]
+    return marshal.dumps(found, _PLAIN)
 
 
-def _attributes(node: Node) -> str | None:
+def _attributes(node: Node) -> tuple[object, ...] | None:
     if node.op is Op.CUSTOM or not node.attributes:  # one is the gradient of a function, which is in the graph by now
-        return ""
+        return ()
     written = [_written(value) for value in node.attributes.values()]
-    return None if None in written else f"{[*node.attributes]} {written}"
+    return None if _UNKNOWN in written else (*node.attributes, *written)
 
 
-def _written(value: object) -> str | None:
-    """An attribute, or None if it is of a type that may hide something."""
+def _written(value: object) -> object:
+    """An attribute as plain data, or `_UNKNOWN` if it is of a type that may hide something."""
     if type(value) is tuple:
-        parts = [_written(part) for part in value]
-        return None if None in parts else f"{parts}"
+        parts = tuple([_written(part) for part in value])
+        return _UNKNOWN if _UNKNOWN in parts else parts
     if isinstance(value, np.dtype):
         return value.str
-    return f"{value!r}" if isinstance(value, bool | int | float | str | None | np.generic) else None
+    if isinstance(value, np.generic):
+        return repr(value)
+    return value if type(value) in (bool, int, float, str, type(None)) else _UNKNOWN
 
 
-def _digest(value: Array) -> str:
+def _digest(value: Array) -> tuple[object, ...]:
     """Of all elements; one stands for those that are one in memory, such as the rows of a number everywhere."""
     one = value[tuple([slice(None) if step else slice(1) for step in value.strides])]
-    return f"{value.dtype.str} {value.shape} {one.shape} {hashlib.sha256(np.ascontiguousarray(one).data).hexdigest()}"
+    return value.dtype.str, value.shape, one.shape, hashlib.sha256(np.ascontiguousarray(one).data).digest()
 
 
 def _stored(node: Node) -> Stored:

@@ -6,7 +6,6 @@ It checks what it was given, tries the first rows, and hands over to a `Trainer`
 
 from __future__ import annotations
 
-import inspect
 import signal
 import sys
 import threading
@@ -18,10 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engine import random
-from chainrule.engine.context import no_grad
-from chainrule.engine.tensor import Tensor, asarray
-from chainrule.errors import ArgumentError, DataError, NonFiniteError, ShapeError
+from chainrule.engine.tensor import Tensor
+from chainrule.errors import ArgumentError, DataError, NonFiniteError
 from chainrule.nn.losses import Loss, LossFunction, get_loss
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer, get_optimizer
@@ -31,12 +28,13 @@ from chainrule.train.evaluation import evaluate as evaluate
 from chainrule.train.evaluation import predict as predict
 from chainrule.train.examination import FinishedRun, door, rms
 from chainrule.train.history import History
-from chainrule.train.inputs import BatchSource, GivenBatches, Rows, ShuffledRows, check_targets, hold_out, rows_of
+from chainrule.train.inputs import BatchSource, GivenBatches, ShuffledRows, hold_out, rows_of
 from chainrule.train.metrics import Figure, Metric, get_metric
 from chainrule.train.progress import Progress
-from chainrule.train.steps import answers_to, as_input, measured, net_dtype
+from chainrule.train.steps import net_dtype
 from chainrule.train.trainer import Callback as Callback
 from chainrule.train.trainer import Trainer as Trainer
+from chainrule.train.trial import Trial
 
 Array = np.ndarray[Any, Any]
 KEPT = 1000  # rows of an iterable of batches that a diagnosis looks at
@@ -133,10 +131,7 @@ def fit(
     (3, 'epochs')
     """
     _check_numbers(epochs=(epochs, 1), batch_size=(batch_size, 1), seed=(seed, 0))
-    if on_nan not in ("raise", "skip"):
-        raise ArgumentError(f'on_nan must be "raise" or "skip", but is {on_nan!r}.')
-    if not net.parameters():
-        raise ArgumentError(f"{type(net).__name__} has no parameters, so there is nothing to learn.")
+    _check(net, on_nan)
     chosen, dtype = get_loss(loss), net_dtype(net)
     wanted = progress if diagnose is None else diagnose
     held_out = rows_of(validation, dtype) if isinstance(validation, tuple | list) else None
@@ -150,9 +145,8 @@ def fit(
         if validation is not None and held_out is None:
             kept, held_out = hold_out(rows, validation, seed, chosen)
         source = ShuffledRows(kept, batch_size, seed)
-    for some in (rows, held_out):
-        if some is not None:
-            _try_out(net, chosen, some)
+    if held_out is not None:
+        Trial(net, chosen, held_out).try_out()
     trainer = Trainer(
         net,
         get_optimizer(optimizer) if isinstance(optimizer, str) else optimizer,
@@ -165,10 +159,12 @@ def fit(
         seed,
         compile,
         skips_bad_steps=on_nan == "skip",
+        trial=None if rows is None else Trial(net, chosen, rows),
     )
     if resume is not None and Path(resume).exists():
         load_checkpoint(resume, trainer)
     with _interruptible(trainer):
+        trainer.prepare()
         _run(trainer, chosen, batch_size, wanted=wanted, aloud=progress)
     return trainer.history
 
@@ -218,6 +214,13 @@ def _check_numbers(**arguments: tuple[Any, int]) -> None:
             raise ArgumentError(f"{name} must be a whole number from {least}, but is {value!r}.")
 
 
+def _check(net: Module, on_nan: str) -> None:
+    if on_nan not in ("raise", "skip"):
+        raise ArgumentError(f'on_nan must be "raise" or "skip", but is {on_nan!r}.')
+    if not net.parameters():
+        raise ArgumentError(f"{type(net).__name__} has no parameters, so there is nothing to learn.")
+
+
 def _are_batches(data: Any) -> bool:
     """Whether `data` is an iterable of batches: a list of tuples, or any iterable that is not a tuple."""
     if isinstance(data, list):
@@ -244,31 +247,6 @@ def _watchers(callbacks: Sequence[Callback], patience: int | None, progress: boo
     ordered = sorted([*early, *callbacks], key=lambda callback: isinstance(callback, Checkpoint))
     shown = any(callback.shows_progress() for callback in callbacks)
     return [*ordered, *([Progress()] if progress and not shown else [])]
-
-
-def _try_out(net: Module, loss: Loss, rows: Rows) -> None:
-    """The first rows through network and loss without learning, so that what does not fit is said before the run."""
-    dtype = net_dtype(net)
-    x, y, *weights = rows.take(slice(0, 2))
-    if weights and "weights" not in inspect.signature(loss.function).parameters:
-        raise ArgumentError(f"the loss {loss.name} takes no weights, but the data has some: write loss(..., weights).")
-    states = [*(state for _, state in net.named_states()), random.default().counter]
-    before = [(state, state.value) for state in states]
-    answers = asarray(next(answers_to(net, [x])))
-    for state, value in before:
-        state.assign(value)
-    if not answers.ndim or len(answers) != len(x):
-        raise ShapeError(
-            f"{type(net).__name__} gives the shape {answers.shape} for {len(x)} rows of X; it must answer row by row."
-        )
-    check_targets(loss, rows.arrays[1], answers.shape)
-    weight = as_input(np.ones(len(x)), dtype) if weights else None
-    with no_grad():
-        error = measured(loss.function, answers, as_input(y, dtype), weight)
-    if not isinstance(error, Tensor):
-        raise ArgumentError(f"the loss must return a tensor made by chainrule, but returned a {type(error).__name__}.")
-    if error.shape != ():
-        raise ShapeError(f"the loss must be one number, but has the shape {error.shape}; reduce it with cr.mean(loss).")
 
 
 # --- Ctrl-C ------------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class ShuffledRows:
     """A source that draws a new order of `rows` for every epoch, from the seed and the epoch alone."""
 
     def __init__(self, rows: Rows, batch_size: int, seed: int) -> None:
-        self.rows = rows
+        self.rows, self.batch_size = rows, batch_size
         self._numbers = Batches((np.arange(len(rows)),), batch_size, True, seed)
         self.batches = len(self._numbers)
 

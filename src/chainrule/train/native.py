@@ -8,6 +8,7 @@ node on the reference executor. It ends there, or goes on without that step.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,16 +44,22 @@ class NativeSteps:
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        self.step = compiled_step(trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics))
+        of = trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics)
+        self.step = compiled_step(*of, expectation=trainer.trial)
         self.watched = None  # the same step with what is measured in it
         if trainer.probe is not None:
             look = functools.partial(trainer.probe.measurement, trainer)
-            self.watched = compiled_step(trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics), look)
+            self.watched = compiled_step(*of, look)
         self.kept = _Kept()
         self.learned: dict[Program, list[State]] = {}
         self.last_batch: tuple[tuple[Array, ...], Array] | None = None  # the arrays, and the rows of the last step
         self.seconds = 0.0  # a step takes
         self.last = 0  # steps in the longest slice
+
+    def prepare(self, source: ShuffledRows) -> None:
+        """Make the program of the first step."""
+        arrays = source.rows.arrays
+        self._program(arrays, np.arange(min(source.batch_size, len(source.rows)))[None])
 
     def epoch(self, source: ShuffledRows) -> Iterator[None]:
         """Learn from the batches of the epoch under way that are left; stops after each slice."""
@@ -231,13 +238,13 @@ class NativeSteps:
 
 
 def _is_sound(states: Iterable[State]) -> bool:
-    return all(_is_finite(state.look()) for state in states if state.dtype.kind == "f")
+    with np.errstate(all="ignore"):
+        return all(_is_finite(state.look()) for state in states if state.dtype.kind == "f")
 
 
 def _is_finite(array: Array) -> bool:
     """Whether all elements are. Their sum tells it in one quick pass, unless it overflows itself."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.sum(array))) or bool(np.isfinite(array).all())
+    return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 class _Kept:

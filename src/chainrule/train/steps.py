@@ -41,6 +41,16 @@ class Measurement(Protocol):
         """The parameters have moved: returns all that was measured, in an order that is always the same."""
 
 
+class Expectation(Protocol):
+    """Refuses what network and loss return, where it does not fit; see `Trial`."""
+
+    def require_answers(self, answers: Any, count: int) -> None:
+        """They are the answers to so many rows."""
+
+    def require_loss(self, error: Any) -> None:
+        """It is the loss of those."""
+
+
 def train_step(
     net: Module,
     loss: LossFunction,
@@ -73,16 +83,22 @@ def compiled_step(
     optimizer: Optimizer,
     with_guesses: bool,
     measurement: Callable[[], Measurement] | None = None,
+    expectation: Expectation | None = None,
 ) -> Compiled[Any]:
     """`train_step` as a native program of (x, y) or (x, y, weights), without looking for what is not finite.
 
-    It returns the loss, the guesses where they are wanted, and what a measurement measures.
+    It returns the loss, the guesses where they are wanted, and what a measurement measures. What is expected is
+    required while it is traced.
     """
 
     def step(x: Tensor, y: Tensor, weights: Tensor | None = None) -> tuple[Tensor, ...]:
         look = None if measurement is None else measurement()
         guesses = _guesses(net, x, look)
+        if expectation:
+            expectation.require_answers(guesses, len(x))
         error = measured(loss, guesses, y, weights)
+        if expectation:
+            expectation.require_loss(error)
         figures = _update(optimizer, backpropagate(error), look)
         return (error, guesses, *figures) if with_guesses else (error, *figures)
 

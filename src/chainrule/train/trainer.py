@@ -25,6 +25,7 @@ from chainrule.train.metrics import Metric
 from chainrule.train.native import NativeSteps
 from chainrule.train.nonfinite import Culprit, culprit_of
 from chainrule.train.steps import LossFunction, Measurement, as_input, modes_kept, net_dtype, train_step
+from chainrule.train.trial import Trial
 
 Array = np.ndarray[Any, Any]
 _MOST_SKIPPED = 20  # bad steps in a row that are left out; more of them are no accident
@@ -130,6 +131,8 @@ class Trainer:
         Whether a step that makes something infinite or NaN is left out, rather than ending the run.
     losses
         Where the loss of every step is noted, if anybody wants it: NaN for one that was left out.
+    trial
+        What network, loss and data are expected to be to each other, where that is not known yet.
     interrupted
         Set it to end the run after the step under way, as Ctrl-C does.
     """
@@ -147,6 +150,7 @@ class Trainer:
         seed: int,
         compile: bool = True,
         skips_bad_steps: bool = False,
+        trial: Trial | None = None,
     ) -> None:
         self.net, self.optimizer, self.loss = net, optimizer, loss
         self.metrics, self.callbacks = tuple(metrics), tuple(callbacks)
@@ -159,6 +163,7 @@ class Trainer:
         self.rows_seen = 0
         self.interrupted = False
         self.skips_bad_steps = skips_bad_steps
+        self.trial = trial
         self._skipped_in_a_row = 0
         self.losses: array[float] | None = None
         self._reason = ""
@@ -186,6 +191,17 @@ class Trainer:
     def stop(self, reason: str) -> None:
         """End the run after this epoch."""
         self._reason = reason
+
+    def prepare(self) -> None:
+        """See whether network, loss and data fit, before anybody is told that the run begins."""
+        if self.trial is None:
+            return
+        if self._native is None or not isinstance(self.source, ShuffledRows) or self.probe is not None:
+            self.trial.try_out()
+            return
+        with modes_kept(self.net):
+            self.net.train()
+            self._native.prepare(self.source)
 
     def run(self) -> None:
         """Walk the epochs that are left."""

@@ -28,7 +28,7 @@ from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
 from chainrule.engine.record import record
 
 _SHARES = 8  # an eighth of all pieces is claimed at least, as the first piece of each is not split beside another
-_LEAST = 4  # pieces that are claimed together, for the same reason
+_LEAST = 2  # pieces that are claimed together, for the same reason; more, and a slow core holds up the others
 
 
 @record(frozen=True, slots=True)
