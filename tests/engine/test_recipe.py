@@ -330,18 +330,19 @@ import os, sys, threading
 import numpy as np
 import chainrule as cr
 
-x = np.ones(3, "f")
-cr.compile(lambda x: x + 1)(x)
+x, slow, begins = np.ones(3, "f"), sys.argv[1], sys.argv[2] == "begins"
+if not begins:
+    cr.compile(lambda x: x + 1)(x)
 loading, forked = threading.Event(), threading.Event()
 
 class Slow:
     def find_spec(name, path, target=None):
-        if name == "chainrule.engine.fuse":
+        if name == slow:
             loading.set()
             forked.wait(0.5)  # nobody should fork before the module is loaded
 
-if len(sys.argv) > 1:
-    assert "chainrule.engine.stages" not in sys.modules
+if len(sys.argv) > 3:
+    assert slow not in sys.modules
     sys.meta_path.insert(0, Slow)
     thread = threading.Thread(target=cr.compile(lambda x: x * 2), args=(x,))
     thread.start()
@@ -358,9 +359,17 @@ if len(sys.argv) > 1:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_child_forked_while_the_compiler_is_being_loaded_compiles(folder: Path) -> None:
-    process(folder, FORKING)
-    assert process(folder, FORKING, "again") == ["[-2.0, -2.0, -2.0]", "0"]
+@pytest.mark.parametrize(
+    ("slow", "when"),
+    [
+        ("chainrule.engine.program", "begins"),
+        ("chainrule.engine.run", "begins"),
+        ("chainrule.engine.fuse", "goes on"),  # by the stages, which are loaded for the first step that is not kept
+    ],
+)
+def test_a_child_forked_while_the_compiler_is_being_loaded_compiles(folder: Path, slow: str, when: str) -> None:
+    process(folder, FORKING, slow, when)
+    assert process(folder, FORKING, slow, when, "again") == ["[-2.0, -2.0, -2.0]", "0"]
 
 
 @pytest.mark.parametrize("value", [object(), (1, object()), (1, (2, [3])), np.zeros(2), 1j, {1: 2}])

@@ -21,7 +21,7 @@ OWNERS = {
     "chainrule.engine.run._runs": "what programs hold, to be made anew in a forked child",
     "chainrule.engine.llvm.loading": "a lock: nobody begins to load LLVM while the process forks",
     "chainrule.engine.llvm._loaders": "the thread that loads LLVM",
-    "chainrule.engine.native.building": "a lock: one module is built at a time",
+    "chainrule.engine.forking.building": "a lock: one module is built at a time, and nobody forks meanwhile",
     "chainrule.engine.native._engines": "machine code that is loaded",
     "chainrule.engine.native._ahead": "threads that compile what will be asked for soon",
     "chainrule.engine.team._teams": "threads that wait for work",

@@ -18,6 +18,7 @@ import numpy as np
 
 from chainrule.engine.context import differentiating, modes, recording, trace_under_way
 from chainrule.engine.dtypes import DTYPES, adopted
+from chainrule.engine.forking import building
 from chainrule.engine.graph import Forgotten
 from chainrule.engine.result import Result
 from chainrule.engine.state import State
@@ -175,7 +176,8 @@ class Compiled(Generic[R]):
             return tuple(found)
 
         # The compiler is the largest part of the engine: it is loaded for the first program, not on import.
-        from chainrule.engine.program import Program, expect_host
+        with building:
+            from chainrule.engine.program import Program, expect_host
 
         expect_host()
         with _collected_later():

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from chainrule.engine import cache
+from chainrule.engine.forking import building
 from chainrule.engine.image import Image, UnexpectedError, is_possible
 from chainrule.engine.llvm import llvm, loading, object_file, parsed, run_passes, settle, versions
 from chainrule.engine.pieces import pieces
@@ -28,7 +29,6 @@ from chainrule.engine.target import Target, require_runnable
 from chainrule.errors import ChainruleError
 
 T = TypeVar("T")
-building = threading.RLock()  # LLVM's global state is not made for two builders at a time; nobody forks meanwhile
 _LONG = 6500  # lines of a module
 _TRIED = (22,)  # versions of LLVM that are known to have the option: one that has not would end the process
 _PIECES = 8  # of a module at most

@@ -16,8 +16,9 @@ import numpy as np
 
 from chainrule.engine import recipe
 from chainrule.engine.budget import Memory, require_room
+from chainrule.engine.forking import building
 from chainrule.engine.llvm import soon
-from chainrule.engine.native import Native, building, kept, optimised_text
+from chainrule.engine.native import Native, kept, optimised_text
 from chainrule.engine.recipe import Recipe
 from chainrule.engine.run import Run, Signature, Stop, address_of, prepare_loop
 from chainrule.engine.target import Target, host, is_host_known
