@@ -18,6 +18,7 @@ from chainrule.data import builtin
 from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.diagnosis.registry import Rule
 from chainrule.look.diagnosis.rules import ALL
+from chainrule.train.history import History
 
 TOO_FAST = ("--learning-rate", "3", "--optimizer", "sgd", "--schedule", "constant", "--epochs", "15")
 
@@ -200,6 +201,30 @@ def test_a_loss_stuck_far_above_chance_asks_for_shorter_steps_only() -> None:
 
     assert advice(1040.0) == "--learning-rate ten times smaller"
     assert "larger or smaller" in advice(2.31)
+
+
+@pytest.mark.parametrize(
+    ("rule", "evidence", "advice"),
+    [
+        ("diverging-loss", {}, "--learning-rate 0.004"),
+        ("oscillating-loss", {}, "--learning-rate 0.004"),
+        ("loss-not-finite", {}, "--learning-rate 0.004"),
+        ("learning-rate-too-low", {}, "--learning-rate 0.4"),
+        ("learning-rate-too-low", {"suggested": 0.25}, "--learning-rate 0.25"),
+        ("updates-too-large-or-small", {}, "--learning-rate 0.4"),
+        ("vanishing-gradients", {}, "--learning-rate 0.004"),
+        ("not-learning", {"loss": 9.0, "chance": 2.3}, "--learning-rate 0.004"),
+        ("not-learning", {}, "--learning-rate 0.4 or 0.004, --hidden 128,64, more --epochs"),
+    ],
+)
+def test_rates_are_told_in_numbers_where_that_of_the_run_is_known(rule: str, evidence: dict, advice: str) -> None:
+    found = Findings([Finding(rule, "warning", "epoch 3", "", evidence, "", "after")])
+    history = History()
+    assert "ten times" in with_flags(found, NETWORKS[0], history)[0].advice or "suggested" in evidence
+    history.epochs = [{"epoch": 1, "learning_rate": 0.04}, {"epoch": 2, "learning_rate": 0.001}]
+    (told,) = with_flags(found, NETWORKS[0], history)
+    assert told.advice == advice
+    assert told.evidence == evidence
 
 
 def test_a_rate_far_too_high_is_the_cause_and_nobody_advises_a_larger_one(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`chainrule train --repair`: flags that hold a run back are changed, and what was done can be done again by hand."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.lesson import prepare
 from chainrule.app.jobs.remedies import FLAG_REMEDIES, command, options
 from chainrule.app.jobs.source import open_source
+from chainrule.data import builtin
 from chainrule.look.diagnosis.rules import ALL
 
 # Flags that hold a run on wine back, and the flag by which a repair helps.
@@ -73,6 +75,26 @@ def test_what_is_still_found_speaks_of_columns_and_flags(chainrule) -> None:
         assert "=" not in finding["where"]
         assert "of X" not in finding["where"]
         assert "X[" not in finding["advice"]
+
+
+def test_a_wild_cell_is_named_by_its_line_and_as_it_is_written(chainrule) -> None:
+    lines = builtin.fetch("penguins", ".").read_text(encoding="utf-8").splitlines()
+    at = lines[0].split(",").index("flipper_length_mm")
+    for number in (40, 90, 140, 190, 240):  # some of them are learned from
+        cells = lines[number - 1].split(",")
+        lines[number - 1] = ",".join([*cells[:at], "210000", *cells[at + 1 :]])
+    Path("wild.csv").write_text("\n".join(lines), encoding="utf-8")
+    ran = chainrule(
+        "train", "wild.csv", "--target", "species", "--epochs", "3", "--repair", "--attempts", "0", "--json"
+    )
+    findings = json.loads(ran.out)["repair"]["findings"]
+    wild = [finding for finding in findings if finding["rule"] == "extreme-inputs"]
+    assert wild
+    for finding in wild:
+        where = r'column "flipper_length_mm", (line (40|90|140|190|240) of wild\.csv)( \(validation\))?'
+        found = re.fullmatch(where, finding["where"])
+        assert found, finding
+        assert finding["summary"].startswith(f"210000 in {found[1]} stands")
 
 
 def test_attempts_bound_how_many_changes_are_tried(chainrule) -> None:

@@ -6,7 +6,7 @@ Comes in: a network, data, a loss, perhaps the history of a run. Goes out: findi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from chainrule.look.diagnosis.rules import ALL
 from chainrule.nn.losses import LossFunction, get_loss
 from chainrule.nn.module import Module
 from chainrule.nn.optimizers import Optimizer, get_optimizer
+from chainrule.train.examination import RowName
 from chainrule.train.history import History
 from chainrule.train.inputs import kind_of
 
@@ -111,8 +112,11 @@ def findings_about(
     batch_size: int | None = None,
     feature_names: Sequence[str] = (),
     numbers: tuple[Array, Array] | None = None,
+    names: tuple[RowName, RowName] | None = None,
+    as_written: Callable[[int | None, float], float] | None = None,
 ) -> Findings:
-    """As `diagnose`, for parts of data whose rows the user knows by the `numbers` of training and validation."""
+    """As `diagnose`, for parts of data whose rows the user knows by the `numbers` of training and validation, or by
+    the `names` of numbers, and whose values are `as_written` in the user's own file."""
     if not isinstance(net, Module):
         raise ArgumentError(f"diagnose: net must be a network (nn.Module), but is a {type(net).__name__}.")
     known = get_loss(loss)
@@ -126,6 +130,8 @@ def findings_about(
         batch_size=_batch_size(batch_size),
         feature_names=tuple(map(str, feature_names)),
         numbers=numbers,
+        names=names,
+        as_written=as_written,
     )
     return findings_of(case)
 

@@ -8,10 +8,11 @@ import re
 import signal
 import sys
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import chainrule as cr
@@ -253,18 +254,24 @@ def test_what_is_not_finite_leaves_a_gap() -> None:
     assert braille([np.nan], 1, 1) == ["⠀"]
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(1, 6))
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=40)
+    | st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9),
+    st.integers(1, 6),
+)
+@example([0.0, 5e-324], 1)
+@example([-1e308, 0.0, 1e308], 2)
 def test_a_curve_has_a_dot_for_every_value_at_its_level(values: list[float], rows: int) -> None:
     columns = (len(values) + 1) // 2
     cells = [[ord(cell) - 0x2800 for cell in line] for line in braille(values, columns, rows)]
     assert [len(line) for line in cells] == [columns] * rows
     bit = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-    low, high = min(values), max(values)
+    low, high = Fraction(min(values)), Fraction(max(values))
     for place, value in enumerate(values):
         levels = [row for row in range(4 * rows) if cells[row // 4][place // 2] & bit[row % 4][place % 2]]
         assert levels, "every value has a dot"
-        if high > low and (high - low) > 1e-9:
-            exact = (4 * rows - 1) * (1 - (value - low) / (high - low))
+        if high > low:
+            exact = float((4 * rows - 1) * (1 - (Fraction(value) - low) / (high - low)))
             assert min(abs(level - exact) for level in levels) <= 0.5 + 1e-6
 
 

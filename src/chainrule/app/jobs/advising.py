@@ -3,6 +3,7 @@
 Comes in: findings and the network that they are about. Goes out: the same with other advice, one for every rule.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,49 +12,66 @@ from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.diagnosis.graphs import ENDS, activation_of
 from chainrule.nn.dense import Dense
 from chainrule.nn.module import Module
+from chainrule.train.history import History
 
 Advise = Callable[[Finding, Module], str]
 OF_COLUMNS = ("constant-columns", "duplicate-columns")
+RATE = "rate of the run"  # beside the evidence of a finding: the learning rate of the first epoch, where it is known
 ANEW = "train it anew with chainrule train, which puts networks together and draws their weights as they should be"
 
 
-def with_flags(findings: Findings, net: Module) -> Findings:
+def with_flags(findings: Findings, net: Module, history: History | None = None) -> Findings:
     """The same findings with advice that is a flag of `chainrule train`, or something to do with the file.
 
-    Nothing is said of inputs that the run made itself, such as the one for cells that are missing: these are constant
-    or repeated as the rows have it, and columns that are constant in the file are left out before training.
+    The history of the run tells its learning rate, to which advice can refer. Nothing is said of inputs that the run
+    made itself, such as the one for cells that are missing: these are constant or repeated as the rows have it, and
+    columns that are constant in the file are left out before training.
     """
     own = [finding for finding in findings if not (finding.rule in OF_COLUMNS and "=" in finding.where)]
-    told = (replace(finding, advice=ADVICE[finding.rule](finding, net)) for finding in own)
+    rate = history.epochs[0].get("learning_rate") if history and history.epochs else None
+    known = {RATE: rate} if rate and math.isfinite(rate) else {}
+    told = []
+    for finding in own:
+        more = replace(finding, evidence={**known, **finding.evidence})
+        told.append(replace(finding, advice=ADVICE[finding.rule](more, net)))
     return Findings(told, has_run=findings.has_run)
+
+
+def _ten_times(finding: Finding, *ways: str) -> str:
+    """A learning rate ten times "smaller" or "larger" than that of the run, in numbers if it is known."""
+    rate = finding.evidence.get(RATE)
+    if not isinstance(rate, float | int):
+        return f"--learning-rate ten times {' or '.join(ways)}"
+    rates = [rate / 10 if way == "smaller" else rate * 10 for way in ways]
+    return f"--learning-rate {' or '.join(f'{each:g}' for each in rates)}"
 
 
 def _slower(finding: Finding, net: Module) -> str:
     evidence = finding.evidence
     rate = evidence.get("suggested", evidence.get("learning rate"))
     if not isinstance(rate, float | int) or not rate:
-        return "--learning-rate ten times smaller"
+        return _ten_times(finding, "smaller")
     return f"--learning-rate {rate if 'suggested' in evidence else rate / 100:g}"
 
 
 def _faster(finding: Finding, net: Module) -> str:
     rate = finding.evidence.get("suggested")
-    return f"--learning-rate {rate:g}" if isinstance(rate, float) else "--learning-rate ten times larger"
+    return f"--learning-rate {rate:g}" if isinstance(rate, float) else _ten_times(finding, "larger")
 
 
 def _other_step(finding: Finding, net: Module) -> str:
     rate, ratio = finding.evidence.get("learning rate"), finding.evidence.get("update by weight")
     if isinstance(rate, float | int) and isinstance(ratio, float) and ratio > 1:
         return f"--learning-rate {rate * 0.01 / ratio:.1g}"
-    return "--learning-rate ten times larger"
+    return _ten_times(finding, "larger")
 
 
 def _stuck(finding: Finding, net: Module) -> str:
     """A loss far above that of a constant answer comes from steps that are too long."""
     loss, chance = finding.evidence.get("loss"), finding.evidence.get("chance")
     if isinstance(loss, float) and isinstance(chance, float) and loss > 1.5 * chance:
-        return "--learning-rate ten times smaller"
-    return "--learning-rate ten times larger or smaller, --hidden 128,64, more --epochs"
+        return _ten_times(finding, "smaller")
+    return f"{_ten_times(finding, 'larger', 'smaller')}, --hidden 128,64, more --epochs"
 
 
 def _other_size(finding: Finding, net: Module) -> str:
@@ -81,7 +99,7 @@ def _stronger_signal(finding: Finding, net: Module) -> str:
     widths = _hidden(net)
     if len(widths) > 2:
         advice.append(f"fewer layers, such as --hidden {widths[0]},{widths[1]}")
-    return ", or ".join(advice or ["--learning-rate ten times smaller"])
+    return ", or ".join(advice or [_ten_times(finding, "smaller")])
 
 
 def _fewer_layers(finding: Finding, net: Module) -> str:

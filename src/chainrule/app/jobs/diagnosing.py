@@ -56,9 +56,9 @@ def diagnose_training(net: Module, lesson: Lesson, choices: Choices, history: Hi
         choices.batch_size,
         names,
         row_names=places,
-        as_written=_as_written(lesson.schema),
+        as_written=as_written(lesson.schema),
     )
-    return with_flags(examine(run), net)
+    return with_flags(examine(run), net, history)
 
 
 def diagnose_run(path: str, data: str | None = None) -> Diagnosis:
@@ -123,12 +123,13 @@ def _on(run: Run, data: str) -> Diagnosis:
         size,
         names,
         row_names=(row_name, row_name),
-        as_written=_as_written(model.schema),
+        as_written=as_written(model.schema),
     )
-    return Diagnosis(with_flags(examine(finished), model.net), data, len(known.X), 0, len(run.history), known.notes)
+    findings = with_flags(examine(finished), model.net, run.history)
+    return Diagnosis(findings, data, len(known.X), 0, len(run.history), known.notes)
 
 
-def _as_written(schema: TableSchema | ImageSchema) -> Callable[[int | None, float], float] | None:
+def as_written(schema: TableSchema | ImageSchema) -> Callable[[int | None, float], float] | None:
     """From numbers as the network gets them to those of the table: inputs by their place, targets for None."""
     if not isinstance(schema, TableSchema):
         return None

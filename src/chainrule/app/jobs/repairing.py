@@ -14,13 +14,14 @@ from chainrule.app.jobs import judge
 from chainrule.app.jobs.advising import with_flags
 from chainrule.app.jobs.answers import scored
 from chainrule.app.jobs.choices import Choices, build, decide, optimizer_for
+from chainrule.app.jobs.diagnosing import as_written
 from chainrule.app.jobs.flags import Flags
 from chainrule.app.jobs.lesson import Lesson
 from chainrule.app.jobs.outcome import Repaired
 from chainrule.app.jobs.remedies import command, options
 from chainrule.data.schema import TableSchema
 from chainrule.errors import ChainruleError
-from chainrule.look.diagnosing import diagnose
+from chainrule.look.diagnosing import findings_about
 from chainrule.look.diagnosis.finding import Finding, Findings
 from chainrule.look.remedies.judging import Judge
 from chainrule.look.remedies.loop import Change, Trial, ending, improve, together
@@ -86,12 +87,14 @@ class Run:
             "loss": choices.answers.loss,
             "validation": held[:2],
             "batch_size": choices.batch_size,
+            "names": (lesson.training.place, lesson.validation.place),
+            "as_written": as_written(lesson.schema),
         }
         data = choices.answers.learned(lesson.training)
         optimizer = optimizer_for(choices, len(lesson.training))
-        before = diagnose(build(choices, lesson), data, **about)
-        after = diagnose(run.net, data, history=run.history, optimizer=optimizer, **about)
-        found = with_flags(together(before, after), run.net)
+        before = findings_about(build(choices, lesson), data, **about)
+        after = findings_about(run.net, data, history=run.history, optimizer=optimizer, **about)
+        found = with_flags(together(before, after), run.net, run.history)
         if run.failure is not None and not found.of("error") and not found.of("warning"):
             raise run.failure
         return found

@@ -81,17 +81,23 @@ def braille(values: Sequence[float], columns: int, rows: int) -> list[str]:
     if finite:
         low, high = min(finite), max(finite)
         top = 4 * rows - 1
-        scale = top / (high - low) if high > low else 0.0
         before: int | None = None
         for place, value in enumerate(values[: 2 * columns]):
             if not math.isfinite(value):
                 before = None
                 continue
-            level = top - round((value - low) * scale) if scale else top // 2
+            level = top - round(_share(value, low, high) * top) if high > low else top // 2
             for row in _stroke(before, level):
                 cells[row // 4][place // 2] |= _DOTS[row % 4][place % 2]
             before = level
     return ["".join(map(chr, line)) for line in cells]
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far a value is on the way from the least to the greatest, 0 to 1, also where their distance overflows."""
+    if math.isfinite(high - low):
+        return (value - low) / (high - low)
+    return (value / 2 - low / 2) / (high / 2 - low / 2)
 
 
 def _stroke(before: int | None, level: int) -> range:
