@@ -196,12 +196,13 @@ class Trainer:
         """See whether network, loss and data fit, before anybody is told that the run begins."""
         if self.trial is None:
             return
-        if self._native is None or not isinstance(self.source, ShuffledRows) or self.probe is not None:
+        native = self._native if self.probe is None and self.epoch < self.epochs else None
+        if native is None or not isinstance(self.source, ShuffledRows):
             self.trial.try_out()
             return
         with modes_kept(self.net):
             self.net.train()
-            self._native.prepare(self.source)
+            native.prepare(self.source)
 
     def run(self) -> None:
         """Walk the epochs that are left."""
