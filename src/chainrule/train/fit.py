@@ -1,6 +1,7 @@
 """fit: a whole run over data, from the first guess to the best parameters.
 
-It checks what it was given, tries the first rows, and hands over to a `Trainer`; Ctrl-C ends the run in good order.
+It checks what it was given and hands over to a `Trainer`, which sees whether everything fits before its first step;
+Ctrl-C ends the run in good order.
 `predict` and `evaluate`, which stand in `evaluation`, can be imported from here too.
 """
 
