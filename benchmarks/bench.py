@@ -117,7 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="four small workloads, PyTorch and JAX, fewer rounds")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="see above; may be repeated")
     parser.add_argument("--threads", type=_count, action="append", help="1, 2, ...; may be repeated (default: 2 and 1)")
-    parser.add_argument("--rounds", type=_count, help="measurements of each (default: 9, quick: 5)")
+    parser.add_argument("--rounds", type=_count, help="measurements of each (default: 9, quick: 3)")
     parser.add_argument("--seconds", type=float, help="length of a measurement (default: 0.2, quick: 0.1)")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="a folder (default: benchmarks/results)")
     parser.add_argument(
@@ -133,7 +133,7 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"--threads {max(arguments.threads)}: this process may use {cores} cores.")
     if arguments.clock == "processor" and max(arguments.threads) > 1:
         parser.error("--clock processor adds up the time of all threads, so it needs --threads 1.")
-    arguments.rounds = arguments.rounds or (5 if arguments.quick else 9)
+    arguments.rounds = arguments.rounds or (3 if arguments.quick else 9)
     arguments.seconds = arguments.seconds or (0.1 if arguments.quick else 0.2)
     return arguments
 

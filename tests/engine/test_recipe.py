@@ -381,3 +381,12 @@ def test_attributes_of_different_types_have_different_keys() -> None:
     """1, 1.0 and True are equal in Python."""
     values = [1, 1.0, True, "1", np.int64(1), np.float32(1), (1,), None, -0.0, 0.0]
     assert len({marshal.dumps(recipe._written(value), recipe._PLAIN) for value in values}) == len(values)
+
+
+def test_equal_data_is_marshalled_alike_whoever_refers_to_it() -> None:
+    name, number = sys.intern("axes"), 10**9
+    again, other = "".join(["ax", "es"]), int("1000000000")
+    assert again is not name
+    assert other is not number
+    shared, apart = [(name, number), (name, number)], [(again, other), (name, number)]
+    assert marshal.dumps(shared, recipe._PLAIN) == marshal.dumps(apart, recipe._PLAIN)

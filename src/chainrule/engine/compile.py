@@ -175,14 +175,10 @@ class Compiled(Generic[R]):
             _check_returned(returned[0], self._name)
             return tuple(found)
 
-        # The compiler is the largest part of the engine: it is loaded for the first program, not on import.
-        with building:
-            from chainrule.engine.program import Program, expect_host
-
-        expect_host()
+        program = _compiler()
         with _collected_later():
             traced = trace(flat, *leaves, names=self._names(structure))
-            return _Version(Program(traced), returned[0], self._name)
+            return _Version(program(traced), returned[0], self._name)
 
     def _arguments(self, structure: Structure) -> list[tuple[str, Structure]]:
         """The parameters that were given, by name, and what each was given."""
@@ -259,6 +255,16 @@ class _Version:
         if type(self.returned) is Leaf:
             return Result(results[0], forgotten[0])
         return put_together(self.returned, map(Result, results, forgotten))
+
+
+@functools.cache
+def _compiler() -> type[Program]:
+    """The compiler is the largest part of the engine: it is loaded for the first program, not on import."""
+    with building:
+        from chainrule.engine.program import Program, expect_host
+
+    expect_host()
+    return Program
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def _settle() -> None:
 
 def _before_fork() -> None:
     """A child that is forked finds nothing half built."""
-    building.acquire()
+    building.acquire()  # first of all, though `forking` asks for it too: nothing begins to be compiled ahead any more
     loading.acquire()
     _settle()
 

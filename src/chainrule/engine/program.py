@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,6 +230,7 @@ class Program:
         return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
 
 
+@cache
 def _stages_type() -> type[Stages]:
     with building:  # else a child that is forked meanwhile would wait for ever for a module that is half loaded
         from chainrule.engine.stages import Stages

@@ -115,8 +115,10 @@ def findings_about(
     names: tuple[RowName, RowName] | None = None,
     as_written: Callable[[int | None, float], float] | None = None,
 ) -> Findings:
-    """As `diagnose`, for parts of data whose rows the user knows by the `numbers` of training and validation, or by
-    the `names` of numbers, and whose values are `as_written` in the user's own file."""
+    """As `diagnose`, for parts of data whose rows the user knows by the `numbers` of training and validation.
+
+    Or by the `names` of these numbers; and as numbers are `as_written` in the user's own file.
+    """
     if not isinstance(net, Module):
         raise ArgumentError(f"diagnose: net must be a network (nn.Module), but is a {type(net).__name__}.")
     known = get_loss(loss)

@@ -69,5 +69,4 @@ def _at_the_rate_of_the_run(run: FinishedRun) -> Optimizer | None:
     """The optimizer, unless its schedule has moved on: the rate at which it ends says nothing about the run."""
     if run.optimizer is None or not run.history.epochs:
         return run.optimizer
-    began = run.history.epochs[0].get("learning_rate", math.nan)
-    return run.optimizer if run.optimizer.current_learning_rate() == began else None
+    return run.optimizer if run.optimizer.current_learning_rate() == run.history.first_rate else None

@@ -110,6 +110,12 @@ class History:
         return "validation_loss" if self.epochs and "validation_loss" in self.epochs[0] else "loss"
 
     @property
+    def first_rate(self) -> float | None:
+        """The learning rate of the first epoch; None where it is not known, or no number."""
+        rate = self.epochs[0].get("learning_rate") if self.epochs else None
+        return rate if rate is not None and math.isfinite(rate) else None
+
+    @property
     def best_epoch(self) -> int:
         """The epoch (from 1) with the smallest monitored loss; 0 before the first."""
         if not self.epochs:

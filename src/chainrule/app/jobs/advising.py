@@ -3,7 +3,6 @@
 Comes in: findings and the network that they are about. Goes out: the same with other advice, one for every rule.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,8 +27,8 @@ def with_flags(findings: Findings, net: Module, history: History | None = None) 
     columns that are constant in the file are left out before training.
     """
     own = [finding for finding in findings if not (finding.rule in OF_COLUMNS and "=" in finding.where)]
-    rate = history.epochs[0].get("learning_rate") if history and history.epochs else None
-    known = {RATE: rate} if rate and math.isfinite(rate) else {}
+    rate = None if history is None else history.first_rate
+    known = {RATE: rate} if rate else {}
     told = []
     for finding in own:
         more = replace(finding, evidence={**known, **finding.evidence})

@@ -361,8 +361,7 @@ class Case:
     @cached_property
     def rate(self) -> float | None:
         """The learning rate with which the run began, where the history tells."""
-        rate = self.history.epochs[0].get("learning_rate") if self.history is not None and self.history.epochs else None
-        return rate if rate is not None and math.isfinite(rate) else None
+        return None if self.history is None else self.history.first_rate
 
     @property
     def much(self) -> float:
