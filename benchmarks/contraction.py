@@ -26,6 +26,7 @@ from chainrule.engine.code import MEMORY, Code  # noqa: E402
 from chainrule.engine.graph import Node  # noqa: E402
 from chainrule.engine.kernel import Access, Contraction  # noqa: E402
 from chainrule.engine.kernels.contraction import scratch_bytes, write_contraction  # noqa: E402
+from chainrule.engine.kernels.plan import KEPT  # noqa: E402
 from chainrule.engine.kernels.walk import SIGNATURE  # noqa: E402
 from chainrule.engine.native import Native  # noqa: E402
 from chainrule.engine.op import Op  # noqa: E402
@@ -120,8 +121,8 @@ def compare(rows: int, depth: int, columns: int, turned: str, dtype: np.dtype, t
     start = time.perf_counter()
     native, scratch_size = product(rows, depth, columns, turned, dtype, target)
     compiling = time.perf_counter() - start
-    scratch = np.empty(scratch_size + 64, np.uint8)
-    aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
+    scratch = np.empty(scratch_size + 64 + KEPT, np.uint8)
+    aligned = scratch.ctypes.data + -scratch.ctypes.data % 64 + KEPT
     repeat = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 4)(native.address("repeat"))
     places = [array.ctypes.data for array in (a, b, c)]
     fastest, per_turn = peak_kernel(target, dtype)

@@ -13,6 +13,7 @@ from chainrule.engine.code import MEMORY, Code, literal
 from chainrule.engine.graph import Node
 from chainrule.engine.kernel import Access, Apply, Contraction, Load, Store
 from chainrule.engine.kernels.contraction import SITES, scratch_bytes, write_contraction
+from chainrule.engine.kernels.plan import KEPT
 from chainrule.engine.kernels.shares import times
 from chainrule.engine.kernels.tile import Finish
 from chainrule.engine.kernels.walk import SIGNATURE
@@ -82,12 +83,12 @@ class Compiled:
         arrays = (self.left, self.right, self.result, self.other, self.bias)
         claims = np.zeros((threads, 2 * SITES), np.int64)
         for thread in order or range(threads):
-            memory = np.full(self.scratch + 64 + 2 * GUARD * 8, UNTOUCHED, np.uint8)
-            skip = -(memory.ctypes.data + GUARD * 8) % 64 + GUARD * 8
+            memory = np.full(KEPT + self.scratch + 64 + 2 * GUARD * 8, UNTOUCHED, np.uint8)
+            skip = -(memory.ctypes.data + GUARD * 8) % 64 + GUARD * 8 + KEPT
             addresses = [array.address for array in arrays]
             function(thread, threads, memory.ctypes.data + skip, *addresses, claims.ctypes.data, claims.strides[0])
             assert (claims[:, SITES:] == 0).all()
-            assert (memory[:skip] == UNTOUCHED).all(), "written before the scratch memory"
+            assert (memory[: skip - KEPT] == UNTOUCHED).all(), "written before the scratch memory"
             assert (memory[skip + self.scratch :] == UNTOUCHED).all(), "written after the scratch memory"
 
 

@@ -63,7 +63,7 @@ def test_a_deep_product_is_taken_in_parts_that_fit_the_caches() -> None:
 
 
 def test_lines_are_cut_into_pieces_of_two_tiles() -> None:
-    assert [Lines(count, 64, 64, 1, True).widths for count in (16, 32, 40, 48)] == [(1,), (2,), (2, 1), (2, 1)]
+    assert [Lines(count, 64, 64, 1, True).tiles for count in (16, 32, 40, 64)] == [1, 2, 3, 4]
     assert [Lines(count, 64, 64, 1, True).pieces for count in (16, 32, 40, 64)] == [1, 1, 2, 2]
 
 

@@ -38,6 +38,7 @@ from chainrule.engine.kernels.body import write_fixed
 from chainrule.engine.kernels.contraction import SITES, scratch_bytes, write_contraction
 from chainrule.engine.kernels.epilogue import Epilogue, write_failures
 from chainrule.engine.kernels.loops import write_loop
+from chainrule.engine.kernels.plan import KEPT
 from chainrule.engine.kernels.reductions import write_reduction
 from chainrule.engine.kernels.serial import write_running, write_scatter, write_sorting
 from chainrule.engine.kernels.shares import Share, times
@@ -106,7 +107,7 @@ class Module:
         The arguments of which rows are read where they lie.
     scratch
         Bytes of scratch memory that each thread needs; the first `claims` of them hold the `claim_words`, which count
-        what has been claimed of its parts of kernels.
+        what has been claimed of its parts of kernels, and what it keeps from one product on a matrix unit to the next.
     sites
         For each word of the status the node that went wrong where the word is not 0.
     signature
@@ -132,7 +133,7 @@ class Module:
         self.calls = tuple([self._call(kernel, turn) for turn in schedule.turns for kernel in turn.kernels])
         self.is_alone = all(call.turn.alone for call in self.calls)
         self.claim_words = SITES * sum(call.turn.claimed for call in self.calls)
-        self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT
+        self.claims = -(-8 * self.claim_words // ALIGNMENT) * ALIGNMENT + KEPT * bool(target.matrix)
         scratch = [_scratch(call, target) for _, call, _ in self._functions.values()]
         self.scratch = self.claims + max([*scratch, *(_inside_bytes(turn) for turn in schedule.turns)], default=0)
         self.sites = tuple(site for call in self.calls for site in call.sites)

@@ -105,10 +105,11 @@ class Aside:
             write(code, done)
             words.set(code, **{f"{name}_done": plus(code, done, 1)})
 
-    def stored(self, place: Sequence[str], tiles: tuple[int, int], address: str) -> None:
+    def stored(self, place: Sequence[str], tiles: Sequence[str], address: str) -> None:
         """The sums of the block at a place (batch, row, column) are in memory now."""
         values = dict(zip([f"stored_{name}" for name in _BLOCK], place, strict=True))
-        rows, second = str(tiles[0] * SIDE), str((tiles[1] - 1) * SIDE)
+        rows = times(self.code, tiles[0], SIDE)
+        second = times(self.code, minus(self.code, tiles[1], "1"), SIDE)
         self.words.set(self.code, **values, stored_rows=rows, stored_second=second, stored=address)
 
     def pass_on(self) -> None:

@@ -14,6 +14,7 @@ from chainrule.engine.record import record
 from chainrule.engine.target import Target
 
 ALIGNMENT = 64  # bytes on which the parts of the scratch memory begin
+KEPT = 64  # bytes before the scratch memory in which a thread keeps what it has found out about its core
 _FEW_TILES = 4  # a panel that fewer tiles use is read where it lies
 _LONG_SHARE = 0.1  # of the first cache: a panel that is no longer is read where it lies
 _WHOLE_SHARE = 0.75  # likewise: a right operand that is no longer as a whole

@@ -1,21 +1,29 @@
 """Tile registers of a matrix unit: set up, cleared, filled, multiplied and stored.
 
 Four of the eight hold the sums of a block of two by two tiles, two of them tiles of the left operand, two of the right.
+A register is cleared as soon as what it holds is multiplied no more, because those that hold something are scarce where
+the other half of the core is at work: an instruction that writes one takes another until it is done, and there is about
+one more than can be named. Blocks of a single tile have few, and are quicker then (`spare`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
-from chainrule.engine.code import Code
+from chainrule.engine.code import Code, shared
 from chainrule.engine.kernels.thirds import SIDE, TILE
 
 PRODUCTS = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))  # of thirds: neighbours share one, the largest is the last
 
 _LEFT, _RIGHT = 4, 6  # the first registers of the operands
+_ASKED = 12  # products to find out whether there are registers to spare
+_OFTEN = 2**21  # cycles of the clock after which that is found out again
+_SLOWER = 1.25  # times as long as with few registers, from which on there are none
 _SETTINGS = (1, 0, *[0x0040_0040_0040_0040] * 2, 0, 0, 0x1010_1010_1010_1010, 0)  # eight tiles of 16 rows of 64 bytes
 
 Tiles = tuple[int, int]  # how many tiles of rows and of columns a block has
+_Third = tuple[int, int]  # of which tile of an operand's two, and which
 Between = Sequence[tuple[int, Callable[[], None]]]  # what stands between products: after which, and what writes it
 
 
@@ -29,6 +37,51 @@ def set_up(code: Code, address: str) -> None:
 def release(code: Code) -> None:
     """The registers are empty, so that the system need not save them."""
     _do(code, "tilerelease")
+
+
+def spare(code: Code, address: str, kept: str) -> str:
+    """Whether registers are to spare, an i1. Before, they hold nothing.
+
+    `address` is that of a tile of any numbers, and `kept` that of two words that nobody else writes.
+    """
+    shared(_find_out).call(code, f"ptr {address}, ptr {kept}")
+    return code.let(f"icmp eq i64 {code.get('i64', code.element('i64', kept, '1'))}, 0")
+
+
+def _find_out() -> Code:
+    """A function that compares products while all registers hold something with such where few do.
+
+    It writes the time to the first of the words at `%kept`, and to the second 0 if there was no difference.
+    """
+    code = Code("registers_to_spare", [("ptr", "tile"), ("ptr", "kept")], internal=True)
+    code.declare("declare i64 @llvm.readcyclecounter()")
+    code.declare("declare void @llvm.x86.sse2.lfence()")
+    sums, operands = range(_LEFT), range(_LEFT, 8)
+
+    def products() -> str:
+        for number in range(_ASKED):
+            left, right = _LEFT + number % 2, _RIGHT + number % 2
+            _do(code, "tdpbf16ps", f"i8 {number % len(sums)}, i8 {left}, i8 {right}")
+        code.do("call void @llvm.x86.sse2.lfence()")
+        return code.let("call i64 @llvm.readcyclecounter()")
+
+    now = code.let("call i64 @llvm.readcyclecounter()")
+    passed = code.let(f"sub i64 {now}, {code.get('i64', '%kept')}")
+    with code.when(code.let(f"icmp ugt i64 {passed}, {_OFTEN}")):
+        code.set("i64", "%kept", now)
+        for register in (*sums, *operands):
+            _do(code, "tileloadd64", f"i8 {register}, ptr %tile, i64 64")
+        times = [products(), products()]  # the unit wakes up beside the first
+        for register in operands:
+            _do(code, "tilezero", f"i8 {register}")
+        times.append(products())
+        for register in sums:
+            _do(code, "tilezero", f"i8 {register}")
+        many, few = (code.let(f"sub i64 {end}, {begin}") for begin, end in pairwise(times))
+        limit = code.let(f"udiv i64 {code.let(f'mul i64 {few}, {int(100 * _SLOWER)}')}, 100")
+        is_slower = code.let(f"icmp ugt i64 {many}, {limit}")
+        code.set("i64", code.element("i64", "%kept", "1"), code.let(f"zext i1 {is_slower} to i64"))
+    return code
 
 
 def clear(code: Code, tiles: Tiles) -> None:
@@ -52,27 +105,42 @@ def multiply(code: Code, tiles: Tiles, starts: tuple[str, str], apart: int, betw
 
     `starts` are the addresses of the thirds of each operand; those of its second tile are `apart` bytes further.
     """
-    loaded: dict[int, tuple[int, int]] = {}
+    loaded: dict[int, _Third] = {}
 
-    def fill(register: int, side: int, tile: int, third: int) -> None:
-        if loaded.get(register) != (tile, third):
-            place = code.element("i8", starts[side], str(tile * apart + third * TILE))
+    def fill(register: int, third: _Third, start: str) -> None:
+        if loaded.get(register) != third:
+            place = code.element("i8", start, str(third[0] * apart + third[1] * TILE))
             _do(code, "tileloadd64", f"i8 {register}, ptr {place}, i64 64")
-            loaded[register] = tile, third
+            loaded[register] = third
 
-    done = 0
+    operands = [((_LEFT + left[0], left), (_RIGHT + right[0], right)) for left, right in _order(tiles)]
+    for done, pair in enumerate(operands):
+        for (register, third), start in zip(pair, starts, strict=True):
+            fill(register, third, start)
+        (left, (down, _)), (right, (across, _)) = pair
+        _do(code, "tdpbf16ps", f"i8 {2 * down + across}, i8 {left}, i8 {right}")
+        for register, third in pair:
+            if _is_done(operands[done + 1 :], register, third):
+                _do(code, "tilezero", f"i8 {register}")
+        for when, write in between:
+            if when == done:
+                write()
+
+
+def _order(tiles: Tiles) -> list[tuple[_Third, _Third]]:
+    """The thirds of a block that are multiplied, one pair after the other."""
+    found = []
     for (left, right), after in zip(PRODUCTS, (*PRODUCTS[1:], PRODUCTS[-1]), strict=True):
         block = [(down, across) for down in range(tiles[0]) for across in range(tiles[1])]
         if left == after[0]:  # the registers of the right operand are free early for what comes next
             block.sort(key=lambda place: place[1])
-        for down, across in block:
-            fill(_LEFT + down, 0, down, left)
-            fill(_RIGHT + across, 1, across, right)
-            _do(code, "tdpbf16ps", f"i8 {2 * down + across}, i8 {_LEFT + down}, i8 {_RIGHT + across}")
-            for when, write in between:
-                if when == done:
-                    write()
-            done += 1
+        found += [((down, left), (across, right)) for down, across in block]
+    return found
+
+
+def _is_done(later: Sequence[Sequence[tuple[int, _Third]]], register: int, third: _Third) -> bool:
+    """Whether what a register holds is multiplied no more."""
+    return next((held != third for pair in later for number, held in pair if number == register), True)
 
 
 def _move(code: Code, how: str, tiles: Tiles, address: str, across: int) -> None:

@@ -11,18 +11,19 @@ range count as zero here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from chainrule.engine.code import Code
 from chainrule.engine.kernels import registers
 from chainrule.engine.kernels.aside import ROWS, Aside
-from chainrule.engine.kernels.plan import CLAIM, Product
+from chainrule.engine.kernels.plan import CLAIM, KEPT, Product
 from chainrule.engine.kernels.registers import PRODUCTS, Tiles
 from chainrule.engine.kernels.shares import minus, parts, plus, smaller, times, unravelled
 from chainrule.engine.kernels.strips import Task
 from chainrule.engine.kernels.sums import Beside
-from chainrule.engine.kernels.thirds import THIRDS, TILE, Lines
+from chainrule.engine.kernels.thirds import SIDE, THIRDS, TILE, Lines
 from chainrule.engine.kernels.tile import Tile
 from chainrule.engine.kernels.unit import BLOCK, PIECE, Unit
 from chainrule.engine.record import record
@@ -44,6 +45,16 @@ class _Part:
     is_last: str | None  # whether the sums are complete then; None: they are
 
 
+@record(frozen=True, slots=True)
+class _Block:
+    """Two by two tiles of sums, or less: of which part, from which thirds, where in memory, and what is asked for."""
+
+    part: _Part
+    thirds: tuple[str, str]
+    sums: str
+    fetched: Beside | None
+
+
 class UnitWriter:
     """Writes one product on a matrix unit into the text of a function."""
 
@@ -60,6 +71,8 @@ class UnitWriter:
         self.held = code.variable("i64", "-1")  # of which part the resident thirds are
         self.side = code.variable("i64", "0")  # which of two places are those of this piece
         self.turn = code.variable("i64", "0")  # which of two places are those of a block's sums
+        self.in_blocks = min(unit.left.tiles, unit.right.tiles) > 1  # whether there are blocks of two by two tiles
+        self.spare = "true"  # whether there are tile registers for their sums
 
     # --- Loops ---
 
@@ -67,6 +80,8 @@ class UnitWriter:
         """A thread's share of the product."""
         code, unit = self.code, self.unit
         registers.set_up(code, self.aside.part(code, "settings"))
+        if self.in_blocks:
+            self.spare = registers.spare(code, self.resident, code.element("i8", "%scratch", str(-KEPT)))
         pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
         cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
         least = -(-batches * pieces // (_SHARES if unit.is_whole else 2))  # who claims, splits all that is resident
@@ -94,8 +109,7 @@ class UnitWriter:
                 self._begin(part, after, code.let(f"icmp slt i64 {after}, {last}"))
                 with code.loop(begin, end) as other:
                     row, column = (piece, other) if unit.by_rows else (other, piece)
-                    for tiles in self._forms(row, column):
-                        self._block(part, (row, column), tiles)
+                    self._block(part, (row, column))
                 self.aside.split_all()
         self.aside.end()
         registers.release(code)
@@ -118,25 +132,6 @@ class UnitWriter:
                     numbers = (times(code, piece, 2), part.done, job)
                     self.aside.pack(code, unit.resident, (source, goal), numbers)
 
-    @contextmanager
-    def _only(self, lines: Lines, piece: str, tiles: int) -> Iterator[None]:
-        """A block that runs where a piece has so many tiles."""
-        whole = lines.tiles // 2
-        if lines.tiles % 2 == 0 or not whole:
-            yield
-            return
-        sign = "slt" if tiles == 2 else "sge"
-        with self.code.when(self.code.let(f"icmp {sign} i64 {piece}, {whole}")):
-            yield
-
-    def _forms(self, row: str, column: str) -> Iterator[Tiles]:
-        """How many tiles of rows and of columns a block has: each form there is, in a branch of its own."""
-        for down in self.unit.left.widths:
-            with self._only(self.unit.left, row, down):
-                for across in self.unit.right.widths:
-                    with self._only(self.unit.right, column, across):
-                        yield down, across
-
     def _begin(self, part: _Part, piece: str, is_there: str | None = None) -> None:
         """A streamed piece is split from now on, if there is one, into the place that is not this one's."""
         code = self.code
@@ -152,31 +147,56 @@ class UnitWriter:
 
     # --- Blocks ---
 
-    def _block(self, part: _Part, pieces: tuple[str, str], tiles: Tiles) -> None:
+    def _block(self, part: _Part, pieces: tuple[str, str]) -> None:
         """The sums of a block over a part of the depth, checked if it is the last."""
-        code, unit = self.code, self.unit
-        here = self._sums(part, pieces)
-        starts = [self._thirds(part, unit.left, pieces[0]), self._thirds(part, unit.right, pieces[1])]
+        code, lines = self.code, (self.unit.left, self.unit.right)
+        sums = self._sums(part, pieces)
+        left, right = (self._thirds(part, *each) for each in zip(lines, pieces, strict=True))
+        tiles = [self._tiles(*each) for each in zip(lines, pieces, strict=True)]
+        block = _Block(part, (left, right), sums, self._ahead(part, pieces))
+        with ExitStack() as stack:
+            if self.in_blocks:
+                is_whole = self._is_whole(tiles)
+                with code.when(is_whole):
+                    self._add_up(block, (2, 2), ("0", "0"))
+                stack.enter_context(code.when(code.let(f"xor i1 {is_whole}, true")))
+            with code.loop("0", tiles[0]) as down, code.loop("0", tiles[1]) as across:
+                self._add_up(block, (1, 1), (down, across))
+        with self._if_last(part):
+            self.aside.stored((part.batch, *pieces), tiles, sums)
+
+    def _is_whole(self, tiles: Sequence[str]) -> str:
+        """Whether all sums of a block are formed together, which takes two by two tiles."""
+        code, found = self.code, self.spare
+        for count in tiles:
+            found = code.let(f"and i1 {found}, {code.let(f'icmp eq i64 {count}, 2')}")
+        return found
+
+    def _add_up(self, block: _Block, form: Tiles, place: tuple[str, str]) -> None:
+        """The sums of some tiles of a block, from one on."""
+        code, unit, part, (down, across) = self.code, self.unit, block.part, place
+        number = plus(code, times(code, down, min(2, unit.right.tiles)), across)
+        lines = plus(code, times(code, down, self.aside.across), across)
+        sums = code.element("float", block.sums, times(code, lines, SIDE))
+        apart = unit.steps * THIRDS * TILE
+        left, right = (
+            code.element("i8", start, times(code, tile, apart)) for start, tile in zip(block.thirds, place, strict=True)
+        )
         if unit.waits:
             is_first = code.let(f"icmp eq i64 {part.done}, 0")
             with code.when(is_first):
-                registers.clear(code, tiles)
+                registers.clear(code, form)
             with code.when(code.let(f"xor i1 {is_first}, true")):
-                registers.load(code, tiles, here, self.aside.across)
+                registers.load(code, form, sums, self.aside.across)
         else:
-            registers.clear(code, tiles)
-        fetched = self._ahead(part, pieces)
+            registers.clear(code, form)
         with code.loop("0", part.count) as step:
             moves = times(code, step, THIRDS * TILE)
-            beside = self._beside(tiles)
-            if fetched:
-                beside.append((0, lambda: self._fetch(fetched, step)))
-            here_left, here_right = (code.element("i8", start, moves) for start in starts)
-            registers.multiply(code, tiles, (here_left, here_right), unit.steps * THIRDS * TILE, beside)
-        self.aside.pass_on()
-        registers.store(code, tiles, here, self.aside.across)
-        with self._if_last(part):
-            self.aside.stored((part.batch, *pieces), tiles, here)
+            thirds = code.element("i8", left, moves), code.element("i8", right, moves)
+            registers.multiply(code, form, thirds, apart, self._beside(block, form, number, step))
+        with code.when(code.let(f"icmp eq i64 {number}, 0")):  # after that the place of these sums is free
+            self.aside.pass_on()
+        registers.store(code, form, sums, self.aside.across)
 
     @contextmanager
     def _if_last(self, part: _Part) -> Iterator[None]:
@@ -187,19 +207,36 @@ class UnitWriter:
         with self.code.when(part.is_last):
             yield
 
-    def _beside(self, tiles: Tiles) -> list[tuple[int, Callable[[], None]]]:
+    def _beside(self, block: _Block, form: Tiles, number: str, step: str) -> list[tuple[int, Callable[[], None]]]:
         """What is done beside the products of a step: after which of them, and how."""
-        unit, total = self.unit, len(PRODUCTS) * tiles[0] * tiles[1]
-        if tiles != (unit.left.widths[0], unit.right.widths[0]):
-            return []  # the last piece: what is left is done after it
+        unit, tiles = self.unit, math.prod(form)
+        total, parts = len(PRODUCTS) * tiles, min(2, unit.left.tiles) * min(2, unit.right.tiles) // tiles
         found: list[tuple[int, Callable[[], None]]] = []
-        kinds = [(self.aside.split, 2 * unit.streamed.jobs / unit.chunk)]
+        kinds = [(self.aside.split, 2 * unit.streamed.jobs * unit.steps / unit.chunk)]
         if not unit.waits:
-            kinds.append((self.aside.complete, PIECE / ROWS / unit.steps))
+            kinds.append((self.aside.complete, PIECE / ROWS))
         for do, count in kinds:
-            each = min(math.ceil(count), total)
-            found += [(number * total // each, do) for number in range(each)]
+            jobs = math.ceil(count / parts)
+            each = min(-(-jobs // unit.steps), total)
+            some = partial(self._in_some, step, -(-jobs // each), do)
+            found += [(place * total // each, some) for place in range(each)]
+        if block.fetched:
+            found.append((0, partial(self._fetch, block.fetched, parts, number, step)))
         return found
+
+    def _in_some(self, step: str, steps: int, do: Callable[[], None]) -> None:
+        """What is done in the first steps only."""
+        if steps >= self.unit.steps:
+            do()
+            return
+        with self.code.when(self.code.let(f"icmp slt i64 {step}, {steps}")):
+            do()
+
+    def _tiles(self, lines: Lines, piece: str) -> str:
+        """How many tiles a piece has."""
+        if lines.tiles % 2 == 0:
+            return "2"
+        return smaller(self.code, minus(self.code, str(lines.tiles), times(self.code, piece, 2)), "2")
 
     def _thirds(self, part: _Part, lines: Lines, piece: str) -> str:
         """Where the thirds of a piece begin."""
@@ -231,10 +268,13 @@ class UnitWriter:
         tile = Tile(indices, row, column, str(PIECE), "1", PIECE, self.aside.part(code, "sums"), self.unit.across)
         return self.task.ahead(code, tile, 1)
 
-    def _fetch(self, beside: Beside, step: str) -> None:
-        """Some rows for each step of the depth."""
-        code, each = self.code, -(-PIECE // self.unit.steps)
-        for number in range(each):
-            row = plus(code, times(code, step, each), number)
-            starts = zip(beside.starts, beside.strides, strict=True)
-            beside.write(*(code.element("float", start, times(code, row, stride)) for start, stride in starts))
+    def _fetch(self, beside: Beside, parts: int, number: str, step: str) -> None:
+        """Some rows for each step of the depth, in each part of a block."""
+        code, steps = self.code, self.unit.steps
+        each = -(-PIECE // (parts * steps))
+        first = times(code, plus(code, times(code, number, steps), step), each)
+        with code.when(code.let(f"icmp slt i64 {first}, {PIECE}")):
+            for more in range(each):
+                row = plus(code, first, more)
+                starts = zip(beside.starts, beside.strides, strict=True)
+                beside.write(*(code.element("float", start, times(code, row, stride)) for start, stride in starts))

@@ -75,11 +75,6 @@ class Lines:
         return -(-self.tiles // 2)
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """How many tiles pieces have: two, and the last maybe one."""
-        return ((2,) if self.tiles > 1 else ()) + ((1,) if self.tiles % 2 else ())
-
-    @property
     def steps(self) -> int:
         """Tiles along the depth."""
         return -(-self.depth // STEPS)

@@ -29,7 +29,7 @@ _NEAR_SHARE = 0.7  # likewise, which an operand may have and still be near
 _WAITING = 1024 * 1024  # bytes of sums that wait for the next part of the depth
 _FAR_SHARE = 4.0  # of the second cache, past which what an epilogue reads is asked for ahead
 _VECTORS = 0.8  # of what the processor could do, that products by vectors reach
-_SINGLE = 1.5  # times as many cycles in a block of one by two
+_SINGLE = 1.5  # times as many cycles for a tile without a neighbour
 _PACKED, _TURNED = 0.35, 0.6  # cycles to split a number, and where vectors have to be transposed for it
 _ENDED = 1.0  # cycles to store a vector of sums
 _CALL = 500  # cycles to set the unit up, and to find out what to do
@@ -156,7 +156,7 @@ def _cycles(left: Lines, right: Lines) -> float:
     """About how many cycles one thread needs."""
     pairs, rest = divmod(left.tiles, 2)
     other, half = divmod(right.tiles, 2)
-    blocks = 4 * pairs * other + _SINGLE * 2 * (rest * other + half * pairs) + 3 * rest * half
+    blocks = 4 * pairs * other + _SINGLE * (2 * (rest * other + half * pairs) + rest * half)
     packed = sum(
         lines.tiles * SIDE * lines.steps * STEPS * (_TURNED if lines.is_turned else _PACKED) for lines in (left, right)
     )
