@@ -89,6 +89,7 @@ class Compiled:
             function(thread, threads, memory.ctypes.data + skip, *addresses, claims.ctypes.data, claims.strides[0])
             assert (claims[:, SITES:] == 0).all()
             assert (memory[: skip - KEPT] == UNTOUCHED).all(), "written before the scratch memory"
+            assert (memory[skip - KEPT + 16 : skip] == UNTOUCHED).all(), "more than two words kept"
             assert (memory[skip + self.scratch :] == UNTOUCHED).all(), "written after the scratch memory"
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.engine import native
-from chainrule.engine.code import Code, shared
 from chainrule.engine.kernel import Contraction
-from chainrule.engine.kernels import registers, unit
+from chainrule.engine.kernels import registers
 from chainrule.engine.kernels.plan import Product
 from chainrule.engine.kernels.unit import Unit
-from chainrule.engine.native import Native, assembly
+from chainrule.engine.native import assembly
 from chainrule.engine.program import Program
-from chainrule.engine.target import Target, _detected, named, runnable
+from chainrule.engine.target import Target, runnable
 from chainrule.engine.trace import trace
-from engine.products import UNTOUCHED, Compiled, Guarded, compiled
+from engine.products import compiled
+from engine.unit_products import TARGETS, always_on_the_unit, exact, on_this_machine, operand, product, run
 
 pytestmark = pytest.mark.skipif("amx" not in runnable(), reason="this processor has no matrix unit")
 
@@ -36,78 +33,12 @@ SMALL = (
 )
 
 
-@pytest.fixture(autouse=True)
-def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The unit is used for products of any size, also where vectors would be faster."""
-    monkeypatch.setattr(unit, "_cycles", lambda left, right: 0)
-
-
-def answer_is(monkeypatch: pytest.MonkeyPatch, are_to_spare: bool) -> None:
-    monkeypatch.setattr(registers, "spare", lambda code, address, kept: str(are_to_spare).lower())
-
-
-@pytest.fixture(autouse=True, params=["registers to spare", "no registers to spare"])
-def answer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums of two by two tiles together, or of one; of which a program chooses while it runs."""
-    answer_is(monkeypatch, request.param == "registers to spare")
-    monkeypatch.setattr(native, "_known", lambda key, target: None)  # code with the other answer
-
-
-def on_this_machine() -> Target:
-    """The kind with a matrix unit, made for this machine."""
-    here = _detected()
-    return replace(named("amx"), triple=here.triple, cpu=here.cpu, features=here.features)
-
-
-TARGETS = {
-    "amx": on_this_machine(),
-    "small caches": replace(on_this_machine(), second_cache=65536),  # operands are kept in parts
-}
-
-
-def operand(rng: np.random.Generator, shape: Sequence[int], turned: bool) -> Guarded:
-    """Normal numbers, row after row or (`turned`) column after column, with gaps."""
-    *batch, rows, columns = shape
-    strides = [1, rows + 3] if turned else [columns + 5, 1]
-    span = (rows + 3) * columns if turned else (columns + 5) * rows
-    for length in reversed(batch):
-        strides, span = [span, *strides], span * length
-    found = Guarded(shape, strides, np.dtype(np.float32))
-    found.view[...] = rng.standard_normal(shape)
-    return found
-
-
-def product(
-    shape: tuple[int, int, int],
-    target: Target,
-    *,
-    batch: tuple[int, ...] = (),
-    turned: tuple[bool, bool] = (False, False),
-    seed: int = 0,
-    **how: bool,
-) -> Compiled:
-    """A compiled product of (rows, depth, columns), which is known to run on the unit."""
-    rng, (rows, depth, columns) = np.random.default_rng(seed), shape
-    left = operand(rng, (*batch, rows, depth), turned[0])
-    made = compiled(left, operand(rng, (*batch, depth, columns), turned[1]), target, **how)
-    assert Unit.of(Product.of(made.contraction), target)
-    return made
-
-
-def run(made: Compiled, threads: int, *, kept: bool, finished: bool) -> list[np.ndarray]:
-    """What was written: the product, and the product plus the bias; nothing else was touched."""
-    for array in (made.result, made.other):
-        array.view[...] = UNTOUCHED
-    made.run(threads)
-    for array in (made.left, made.right, made.result, made.other):
-        assert (array.guards() == UNTOUCHED).all()
-    return [array.view.copy() for array, there in ((made.result, kept), (made.other, finished)) if there]
-
-
-def exact(made: Compiled) -> tuple[np.ndarray, np.ndarray]:
-    """The product in float64, and that of the absolute values, of which rounding is a fraction."""
-    left, right = (array.view.astype(np.float64) for array in (made.left, made.right))
-    return left @ right, np.abs(left) @ np.abs(right)
+@pytest.fixture(autouse=True, params=["together", "tile by tile"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of two by two tiles are formed together, or one after the other: a program chooses while it runs."""
+    answer = str(request.param == "together").lower()
+    always_on_the_unit(monkeypatch)
+    monkeypatch.setattr(registers, "spare", lambda code, address, kept: answer)
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
@@ -324,43 +255,3 @@ def test_an_optimizer_runs_beside(name: str) -> None:
     *expected, others = trained(replace(on_this_machine(), name="avx512", matrix=False))
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     np.testing.assert_allclose(weights, others, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", list(TARGETS))
-@pytest.mark.parametrize("shape", [(70, 100, 65), (64, 1100, 96), (33, 64, 128)])
-def test_tiles_one_by_one_have_the_bits_of_blocks(
-    shape: tuple[int, int, int], name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for are_to_spare in (True, False):
-        answer_is(monkeypatch, are_to_spare)
-        made = product(shape, TARGETS[name], kept=True, finished=True)
-        found.append(run(made, 2, kept=True, finished=True))
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_whether_registers_are_to_spare_is_asked_only_now_and_then() -> None:
-    code = Code("ask", [("ptr", "settings"), ("ptr", "tile"), ("ptr", "kept")])
-    registers.set_up(code, "%settings")
-    shared(registers._find_out).call(code, "ptr %tile, ptr %kept")
-    registers.release(code)
-    made = Native("\n".join([*code.declarations, code.text()]), on_this_machine())
-    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(made.address("ask"))
-    room = np.zeros(2048 + 8, np.int64)
-    room = room[-(room.ctypes.data // 8) % 8 :]
-    kept = room[16:18]
-
-    def ask(when: int, answer: int) -> list[int]:
-        kept[:] = when, answer
-        function(room.ctypes.data, room[64:].ctypes.data, kept.ctypes.data)
-        return list(kept.tolist())
-
-    asked, answer = ask(0, 7)
-    assert asked != 0
-    assert answer in (0, 1)
-    again, answer = ask(2**62, 7)  # a time that the clock has not reached tells nothing
-    assert 0 <= again - asked < 2**40
-    assert answer in (0, 1)
-    soon = [(now, ask(now, 7)) for now in (ask(0, 7)[0] for _ in range(50))]
-    assert any(found == [now, 7] for now, found in soon)  # all, unless another program came between

@@ -79,12 +79,12 @@ def write_contraction(
     Where `finish` is for bands of tiles, `ahead` tells for each tile what is good to do long before.
 
     The function has parameters `%thread` and `%threads` (i64) and `%scratch` (aligned to 64 bytes, `scratch_bytes`
-    long, used by this thread alone; nobody else writes to the `KEPT` bytes before it). Where threads claim their parts
-    (`claimed`), also `%claims` and `%apart` (see `shares.parts`), with `SITES` words for each thread that are 0 before.
-    Where the rows of the left operand's array lie anywhere (`scattered`), also `%rows` and `%soon`: their numbers, and
-    those of rows that are read soon, and are asked for if it `asks`. The product goes to its array if it is `kept`,
-    else only to `finish`. Where it is done in `blocks`, part b of so many is the b-th of equal runs of its rows, or of
-    its batch if it has one.
+    long, used by this thread alone, as are the `KEPT` bytes before it where there is a matrix unit). Where threads
+    claim their parts (`claimed`), also `%claims` and `%apart` (see `shares.parts`), with `SITES` words for each thread
+    that are 0 before. Where the rows of the left operand's array lie anywhere (`scattered`), also `%rows` and `%soon`:
+    their numbers, and those of rows that are read soon, and are asked for if it `asks`. The product goes to its array
+    if it is `kept`, else only to `finish`. Where it is done in `blocks`, part b of so many is the b-th of equal runs of
+    its rows, or of its batch if it has one.
     """
     if not contraction.node.size or not (kept or finish):
         return

@@ -1,9 +1,9 @@
 """Tile registers of a matrix unit: set up, cleared, filled, multiplied and stored.
 
-Four of the eight hold the sums of a block of two by two tiles, two of them tiles of the left operand, two of the right.
-A register is cleared as soon as what it holds is multiplied no more, because those that hold something are scarce where
-the other half of the core is at work: an instruction that writes one takes another until it is done, and there is about
-one more than can be named. Blocks of a single tile have few, and are quicker then (`spare`).
+Four of the eight hold the sums of two by two tiles, two of them tiles of the left operand, two of the right. Those of
+an operand are cleared as soon as what they hold is multiplied no more: while the other half of the core is at work,
+registers that hold something are scarce. An instruction that writes one takes another until it is done, and there is
+about one more then than can be named. The sums of a single tile need few, and are quicker in such moments (`spare`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OFTEN = 2**21  # cycles of the clock after which that is found out again
 _SLOWER = 1.25  # times as long as with few registers, from which on there are none
 _SETTINGS = (1, 0, *[0x0040_0040_0040_0040] * 2, 0, 0, 0x1010_1010_1010_1010, 0)  # eight tiles of 16 rows of 64 bytes
 
-Tiles = tuple[int, int]  # how many tiles of rows and of columns a block has
+Tiles = tuple[int, int]  # of how many rows and columns of tiles sums are formed together: (2, 2) or (1, 1)
 _Third = tuple[int, int]  # of which tile of an operand's two, and which
 Between = Sequence[tuple[int, Callable[[], None]]]  # what stands between products: after which, and what writes it
 
@@ -51,7 +51,8 @@ def spare(code: Code, address: str, kept: str) -> str:
 def _find_out() -> Code:
     """A function that compares products while all registers hold something with such where few do.
 
-    It writes the time to the first of the words at `%kept`, and to the second 0 if there was no difference.
+    It writes the time to the first of the words at `%kept`, and to the second 0 if there was no difference; nothing if
+    what stands there is not old.
     """
     code = Code("registers_to_spare", [("ptr", "tile"), ("ptr", "kept")], internal=True)
     code.declare("declare i64 @llvm.readcyclecounter()")
@@ -78,30 +79,34 @@ def _find_out() -> Code:
         for register in sums:
             _do(code, "tilezero", f"i8 {register}")
         many, few = (code.let(f"sub i64 {end}, {begin}") for begin, end in pairwise(times))
-        limit = code.let(f"udiv i64 {code.let(f'mul i64 {few}, {int(100 * _SLOWER)}')}, 100")
-        is_slower = code.let(f"icmp ugt i64 {many}, {limit}")
-        code.set("i64", code.element("i64", "%kept", "1"), code.let(f"zext i1 {is_slower} to i64"))
+        code.set("i64", code.element("i64", "%kept", "1"), code.let(f"zext i1 {_is_slower(code, many, few)} to i64"))
     return code
 
 
+def _is_slower(code: Code, many: str, few: str) -> str:
+    """Whether products took clearly longer with many registers in use than with few, an i1."""
+    limit = code.let(f"udiv i64 {code.let(f'mul i64 {few}, {int(100 * _SLOWER)}')}, 100")
+    return code.let(f"icmp ugt i64 {many}, {limit}")
+
+
 def clear(code: Code, tiles: Tiles) -> None:
-    """The sums of a block are zero."""
+    """The sums are zero."""
     for register, _ in _sums(tiles):
         _do(code, "tilezero", f"i8 {register}")
 
 
 def load(code: Code, tiles: Tiles, address: str, across: int) -> None:
-    """The sums of a block from memory, of which rows are `across` elements apart."""
+    """The sums from memory, of which rows are `across` elements apart."""
     _move(code, "tileloadd64", tiles, address, across)
 
 
 def store(code: Code, tiles: Tiles, address: str, across: int) -> None:
-    """The sums of a block to memory."""
+    """The sums to memory."""
     _move(code, "tilestored64", tiles, address, across)
 
 
 def multiply(code: Code, tiles: Tiles, starts: tuple[str, str], apart: int, between: Between) -> None:
-    """Six products of thirds are added to the sums of a block.
+    """Six products of thirds are added to the sums.
 
     `starts` are the addresses of the thirds of each operand; those of its second tile are `apart` bytes further.
     """
@@ -128,7 +133,7 @@ def multiply(code: Code, tiles: Tiles, starts: tuple[str, str], apart: int, betw
 
 
 def _order(tiles: Tiles) -> list[tuple[_Third, _Third]]:
-    """The thirds of a block that are multiplied, one pair after the other."""
+    """The thirds that are multiplied, one pair after the other."""
     found = []
     for (left, right), after in zip(PRODUCTS, (*PRODUCTS[1:], PRODUCTS[-1]), strict=True):
         block = [(down, across) for down in range(tiles[0]) for across in range(tiles[1])]
@@ -150,7 +155,7 @@ def _move(code: Code, how: str, tiles: Tiles, address: str, across: int) -> None
 
 
 def _sums(tiles: Tiles) -> list[tuple[int, tuple[int, int]]]:
-    """The registers of a block's sums, and the first row and column of each."""
+    """The registers of the sums, and the first row and column of each."""
     return [(2 * down + across, (SIDE * down, SIDE * across)) for down in range(tiles[0]) for across in range(tiles[1])]
 
 

@@ -1,7 +1,8 @@
 """A product on a matrix unit as native code: pieces of one operand stream past the other, which stays near.
 
 The unit multiplies beside the vectors. So between its instructions stand jobs for these (`aside`), a few at a time: to
-split the next piece into thirds, and to finish the rows of the block before.
+split the next piece into thirds, and to finish the rows of the block before the last; of the last one, once the first
+sums of the next are complete and before they are stored. So sums have two places.
 
 Where a number is no finite one, or a third or a product of thirds leaves the range, the sums are not finite: those of
 such a block are formed anew (`anew`), which is found out beside the next block. Thirds and products below the normal
@@ -11,7 +12,7 @@ range count as zero here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -71,8 +72,6 @@ class UnitWriter:
         self.held = code.variable("i64", "-1")  # of which part the resident thirds are
         self.side = code.variable("i64", "0")  # which of two places are those of this piece
         self.turn = code.variable("i64", "0")  # which of two places are those of a block's sums
-        self.in_blocks = min(unit.left.tiles, unit.right.tiles) > 1  # whether there are blocks of two by two tiles
-        self.spare = "true"  # whether there are tile registers for their sums
 
     # --- Loops ---
 
@@ -80,8 +79,7 @@ class UnitWriter:
         """A thread's share of the product."""
         code, unit = self.code, self.unit
         registers.set_up(code, self.aside.part(code, "settings"))
-        if self.in_blocks:
-            self.spare = registers.spare(code, self.resident, code.element("i8", "%scratch", str(-KEPT)))
+        spare = registers.spare(code, self.resident, code.element("i8", "%scratch", str(-KEPT)))
         pieces, batches = unit.streamed.pieces, math.prod(self.product.batch)
         cycles = unit.chunk * unit.steps * 4 * len(PRODUCTS) * BLOCK
         least = -(-batches * pieces // (_SHARES if unit.is_whole else 2))  # who claims, splits all that is resident
@@ -109,7 +107,7 @@ class UnitWriter:
                 self._begin(part, after, code.let(f"icmp slt i64 {after}, {last}"))
                 with code.loop(begin, end) as other:
                     row, column = (piece, other) if unit.by_rows else (other, piece)
-                    self._block(part, (row, column))
+                    self._block(part, (row, column), spare)
                 self.aside.split_all()
         self.aside.end()
         registers.release(code)
@@ -147,40 +145,36 @@ class UnitWriter:
 
     # --- Blocks ---
 
-    def _block(self, part: _Part, pieces: tuple[str, str]) -> None:
-        """The sums of a block over a part of the depth, checked if it is the last."""
-        code, lines = self.code, (self.unit.left, self.unit.right)
+    def _block(self, part: _Part, pieces: tuple[str, str], spare: str) -> None:
+        """The sums of a block over a part of the depth, checked if it is the last.
+
+        They are formed together where all two by two tiles are there, and registers are to `spare` (an i1).
+        """
+        code, operands = self.code, (self.unit.left, self.unit.right)
         sums = self._sums(part, pieces)
-        left, right = (self._thirds(part, *each) for each in zip(lines, pieces, strict=True))
-        tiles = [self._tiles(*each) for each in zip(lines, pieces, strict=True)]
+        left, right = (self._thirds(part, *each) for each in zip(operands, pieces, strict=True))
+        tiles = [self._tiles(*each) for each in zip(operands, pieces, strict=True)]
         block = _Block(part, (left, right), sums, self._ahead(part, pieces))
-        with ExitStack() as stack:
-            if self.in_blocks:
-                is_whole = self._is_whole(tiles)
-                with code.when(is_whole):
-                    self._add_up(block, (2, 2), ("0", "0"))
-                stack.enter_context(code.when(code.let(f"xor i1 {is_whole}, true")))
-            with code.loop("0", tiles[0]) as down, code.loop("0", tiles[1]) as across:
-                self._add_up(block, (1, 1), (down, across))
+        together = spare
+        for count in tiles:
+            together = code.let(f"and i1 {together}, {code.let(f'icmp eq i64 {count}, 2')}")
+        with code.when(together):
+            self._add_up(block, (2, 2), ("0", "0"))
+        apart = code.let(f"xor i1 {together}, true")
+        with code.when(apart), code.loop("0", tiles[0]) as row, code.loop("0", tiles[1]) as column:
+            self._add_up(block, (1, 1), (row, column))
         with self._if_last(part):
             self.aside.stored((part.batch, *pieces), tiles, sums)
 
-    def _is_whole(self, tiles: Sequence[str]) -> str:
-        """Whether all sums of a block are formed together, which takes two by two tiles."""
-        code, found = self.code, self.spare
-        for count in tiles:
-            found = code.let(f"and i1 {found}, {code.let(f'icmp eq i64 {count}, 2')}")
-        return found
-
-    def _add_up(self, block: _Block, form: Tiles, place: tuple[str, str]) -> None:
-        """The sums of some tiles of a block, from one on."""
-        code, unit, part, (down, across) = self.code, self.unit, block.part, place
-        number = plus(code, times(code, down, min(2, unit.right.tiles)), across)
-        lines = plus(code, times(code, down, self.aside.across), across)
-        sums = code.element("float", block.sums, times(code, lines, SIDE))
+    def _add_up(self, block: _Block, form: Tiles, tile: tuple[str, str]) -> None:
+        """The sums of one tile of a block, of which row and column are given, or of so many from the first on."""
+        code, unit, part, (row, column) = self.code, self.unit, block.part, tile
+        number = plus(code, times(code, row, min(2, unit.right.tiles)), column)  # of the tile in its block
+        moved = plus(code, times(code, row, self.aside.across), column)
+        sums = code.element("float", block.sums, times(code, moved, SIDE))
         apart = unit.steps * THIRDS * TILE
         left, right = (
-            code.element("i8", start, times(code, tile, apart)) for start, tile in zip(block.thirds, place, strict=True)
+            code.element("i8", start, times(code, line, apart)) for start, line in zip(block.thirds, tile, strict=True)
         )
         if unit.waits:
             is_first = code.let(f"icmp eq i64 {part.done}, 0")
@@ -194,7 +188,7 @@ class UnitWriter:
             moves = times(code, step, THIRDS * TILE)
             thirds = code.element("i8", left, moves), code.element("i8", right, moves)
             registers.multiply(code, form, thirds, apart, self._beside(block, form, number, step))
-        with code.when(code.let(f"icmp eq i64 {number}, 0")):  # after that the place of these sums is free
+        with code.when(code.let(f"icmp eq i64 {number}, 0")):  # what lay in the place of this block's sums is done then
             self.aside.pass_on()
         registers.store(code, form, sums, self.aside.across)
 
@@ -208,18 +202,22 @@ class UnitWriter:
             yield
 
     def _beside(self, block: _Block, form: Tiles, number: str, step: str) -> list[tuple[int, Callable[[], None]]]:
-        """What is done beside the products of a step: after which of them, and how."""
+        """What is done beside the products of a step: after which of them, and how.
+
+        The jobs of a block are dealt out evenly to the tiles whose sums are formed one after the other, and to the
+        first steps of each.
+        """
         unit, tiles = self.unit, math.prod(form)
-        total, parts = len(PRODUCTS) * tiles, min(2, unit.left.tiles) * min(2, unit.right.tiles) // tiles
+        products, parts = len(PRODUCTS) * tiles, max(1, min(2, unit.left.tiles) * min(2, unit.right.tiles) // tiles)
         found: list[tuple[int, Callable[[], None]]] = []
         kinds = [(self.aside.split, 2 * unit.streamed.jobs * unit.steps / unit.chunk)]
         if not unit.waits:
             kinds.append((self.aside.complete, PIECE / ROWS))
         for do, count in kinds:
             jobs = math.ceil(count / parts)
-            each = min(-(-jobs // unit.steps), total)
-            some = partial(self._in_some, step, -(-jobs // each), do)
-            found += [(place * total // each, some) for place in range(each)]
+            each = min(-(-jobs // unit.steps), products)
+            job = partial(self._in_some, step, -(-jobs // each), do)
+            found += [(place * products // each, job) for place in range(each)]
         if block.fetched:
             found.append((0, partial(self._fetch, block.fetched, parts, number, step)))
         return found

@@ -29,10 +29,10 @@ _NEAR_SHARE = 0.7  # likewise, which an operand may have and still be near
 _WAITING = 1024 * 1024  # bytes of sums that wait for the next part of the depth
 _FAR_SHARE = 4.0  # of the second cache, past which what an epilogue reads is asked for ahead
 _VECTORS = 0.8  # of what the processor could do, that products by vectors reach
-_SINGLE = 1.5  # times as many cycles for a tile without a neighbour
+_SINGLE = 2.5  # times as many cycles for a tile without a neighbour, so that vectors do 48x512x48 and 33x512x512
 _PACKED, _TURNED = 0.35, 0.6  # cycles to split a number, and where vectors have to be transposed for it
 _ENDED = 1.0  # cycles to store a vector of sums
-_CALL = 500  # cycles to set the unit up, and to find out what to do
+_CALL = 1500  # cycles to set the unit up and wake it, and to find out what to do
 
 
 @record(frozen=True, slots=True)
