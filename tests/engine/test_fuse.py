@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.engine import fuse
+from chainrule.engine.graph import Node, Shape
 from chainrule.engine.kernel import (
     Apply,
     Contraction,
@@ -148,3 +150,24 @@ def test_zeros_of_both_signs_are_not_one_number() -> None:
     with np.errstate(divide="ignore"):
         expected = 1 / (x * zeros)
     np.testing.assert_array_equal(np.asarray(cr.compile(lambda x: 1 / (x * zeros))(x)), expected)
+
+
+def test_the_work_of_fusing_a_sequence_grows_with_its_steps_and_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, looked_at = cr.Parameter(np.eye(4, dtype="f")), [0]
+    is_pointwise = fuse._is_pointwise
+
+    def counted(node: Node, shape: Shape) -> bool:
+        looked_at[0] += 1
+        return is_pointwise(node, shape)
+
+    def f(xs: cr.Tensor) -> cr.Tensor:
+        end, _ = cr.scan(lambda carry, x: (cr.tanh(carry @ weight + x), carry), cr.zeros((2, 4)), xs)
+        return cr.backpropagate(cr.sum(end))[weight]
+
+    monkeypatch.setattr(fuse, "_is_pointwise", counted)
+    counts = []
+    for steps in (20, 80):
+        looked_at[0] = 0
+        assert len(Program(trace(f, np.zeros((steps, 2, 4), "f"))).kernels) > steps
+        counts.append(looked_at[0])
+    assert 0 < counts[1] < 5 * counts[0]

@@ -248,20 +248,23 @@ class _Fuser:
 
     def _inputs_beside(self, product: Node) -> set[Node]:
         """The inputs of the program, as large as a product, that are met pointwise by what is computed from it."""
-        if product not in self.beside:
+        users = (user for user in self.users.get(product, ()) if _is_pointwise(user, product.shape))
+        return set[Node]().union(*(self._inputs_met(user) for user in users))
+
+    def _inputs_met(self, node: Node) -> set[Node]:
+        """Those that a node meets, which are the same for all nodes between them: these are gone through once."""
+        if node not in self.beside:
             found: set[Node] = set()
-            reached, waiting = {product}, list(self.users.get(product, ()))
+            waiting = [node]
             while waiting:
-                node = waiting.pop()
-                if node in reached or node.op in WHOLE or node.shape != product.shape:
-                    continue
-                reached.add(node)
-                if node.op is Op.INPUT:
-                    found.add(node)
-                else:
-                    waiting += [*node.inputs, *self.users.get(node, ())]
-            self.beside[product] = found
-        return self.beside[product]
+                here = waiting.pop()
+                if here.op is Op.INPUT:
+                    found.add(here)
+                elif here not in self.beside:
+                    self.beside[here] = found
+                    around = (*here.inputs, *self.users.get(here, ()))
+                    waiting += [other for other in around if _is_pointwise(other, node.shape)]
+        return self.beside[node]
 
     def _reduction(self, node: Node) -> Reduction:
         source = node.inputs[0]
@@ -398,3 +401,7 @@ def _ordered(shape: Shape, order: Sequence[int]) -> tuple[Shape, Place]:
 def _axis_last(node: Node) -> tuple[Shape, Place]:
     axis, rank = node.attributes["axis"], len(node.shape)
     return _ordered(node.shape, [*(each for each in range(rank) if each != axis), axis])
+
+
+def _is_pointwise(node: Node, shape: Shape) -> bool:
+    return node.op not in WHOLE and node.shape == shape

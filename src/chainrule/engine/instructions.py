@@ -184,23 +184,29 @@ def _signs_differ(code: Code, kind: Kind, rest: str, divisor: str) -> str:
 
 def float_remainder(code: Code, kind: Kind, a: str, b: str) -> str:
     """The remainder with the sign of the divisor."""
+    rest, there, wrong = _rest(code, kind, a, b)
+    moved = select(code, kind, wrong, code.let(f"fadd {kind.type} {rest}, {b}"), rest)
+    return select(code, kind, there, moved, intrinsic("copysign")(code, kind, rest, b))
+
+
+def _rest(code: Code, kind: Kind, a: str, b: str) -> tuple[str, str, str]:
+    """What is left by division towards 0, whether it is not 0, and whether then its sign is not that of the divisor."""
     zero = kind.constant(0)
     rest = library("fmod")(code, kind, a, b)
     there = code.let(f"fcmp une {kind.type} {rest}, {zero}")
     below = code.let(f"fcmp olt {kind.type} {rest}, {zero}")
     negative_divisor = code.let(f"fcmp olt {kind.type} {b}, {zero}")
     differ = code.let(f"xor {kind.mask} {below}, {negative_divisor}")
-    wrong = code.let(f"and {kind.mask} {there}, {differ}")
-    moved = select(code, kind, wrong, code.let(f"fadd {kind.type} {rest}, {b}"), rest)
-    return select(code, kind, there, moved, intrinsic("copysign")(code, kind, rest, b))
+    return rest, there, code.let(f"and {kind.mask} {there}, {differ}")
 
 
 def float_floor_divide(code: Code, kind: Kind, a: str, b: str) -> str:
     """The quotient rounded down, from the exact remainder, as NumPy forms it."""
     zero = kind.constant(0)
-    rest = float_remainder(code, kind, a, b)
+    rest, _, wrong = _rest(code, kind, a, b)
     exact = code.let(f"fdiv {kind.type} {code.let(f'fsub {kind.type} {a}, {rest}')}, {b}")
-    rounded = intrinsic("rint")(code, kind, exact)
+    lower = code.let(f"fsub {kind.type} {exact}, {kind.constant(1)}")
+    rounded = intrinsic("rint")(code, kind, select(code, kind, wrong, lower, exact))
     quotient = code.let(f"fdiv {kind.type} {a}, {b}")
     nothing = code.let(f"fcmp oeq {kind.type} {rounded}, {zero}")
     result = select(code, kind, nothing, intrinsic("copysign")(code, kind, zero, quotient), rounded)

@@ -199,12 +199,14 @@ class Program:
         Parameters
         ----------
         data
-            For each argument of the step an array, or memory map, of rows without gaps: what is gathered from. Its type
-            may be any numeric one where the argument is floating.
+            For each argument of the step an array, or memory map, of rows without gaps: what is gathered from. Where
+            the argument is floating, its type may be bool or any integer or float of up to 64 bits but uint64, in the
+            byte order of this machine.
         rows
             The numbers of the rows of each batch, of shape (steps, batch).
         stop
-            A flag that another thread or a signal handler raises to end the loop before its next step.
+            A flag (`chainrule.engine.run.Stop`) that another thread or a signal handler raises to end the loop before
+            its next step.
         variant
             A program that takes the place of this one at some steps: of the same arguments, with the same results and
             perhaps more after them, such as figures of what happens inside.
@@ -222,6 +224,12 @@ class Program:
         ShapeError, DTypeError, ArgumentError
             If an array or the variant does not fit the step, or a number is not that of a row.
         """
+        if not isinstance(variant, Program | None):
+            raise ArgumentError(
+                f"loop: variant must be a program, such as step.program(x, y), but is a {type(variant).__name__}."
+            )
+        if not isinstance(stop, Stop | None):
+            raise ArgumentError(f"loop: stop must be a chainrule.engine.run.Stop, but is a {type(stop).__name__}.")
         arrays, other = [np.asarray(array) for array in data], None if variant is None else variant.ready()
         chosen = None if at is None else np.asarray(at)
         if self._recipe is None:  # the step is to be compiled yet

@@ -353,12 +353,18 @@ class Run:
                     f"from an array of shape {array.shape}; all axes but the first must be equal."
                 )
             if not can_gather(array.dtype, dtype):
-                raise DTypeError(f"loop: rows of {array.dtype.name} cannot become {dtype.name}; convert the array.")
+                order = "" if array.dtype.isnative else " in another byte order than this machine's"
+                raise DTypeError(
+                    f"loop: rows of {array.dtype.name}{order} cannot become {dtype.name}; convert the array: "
+                    f"array.astype('{dtype.name}')."
+                )
         batch = signature[0][0][0] if signature else 0
         if any(shape[0] != batch for shape, _ in signature):
             raise ShapeError("loop: all arguments of the step must have the same first axis, the batch.")
-        if rows.ndim != 2 or rows.shape[1] != batch or rows.dtype.kind not in "iu":
-            raise ShapeError(f"loop: rows must hold integers of shape (steps, {batch}), but it is {rows.shape}.")
+        if rows.dtype.kind not in "iu":
+            raise DTypeError(f"loop: rows must hold integers, the numbers of rows, but holds {rows.dtype.name}.")
+        if rows.ndim != 2 or rows.shape[1] != batch:
+            raise ShapeError(f"loop: rows must have the shape (steps, {batch}), but has {rows.shape}.")
         least = min(map(len, data), default=0)
         numbers = np.ascontiguousarray(rows, np.int64)
         if rows.size and numbers.view(np.uint64).max() >= least:  # in one pass, as negative ones are the largest there

@@ -67,6 +67,15 @@ def test_arithmetic_agrees_with_numpy(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_quotients_of_all_kinds_of_numbers_are_rounded_down_as_numpy_does(dtype: str) -> None:
+    kinds = [0.0, -0.0, 1.0, -1.0, 2.5, -7.25, 1e30, -1e30, np.inf, -np.inf, np.nan]
+    a, b = (axis.astype(dtype) for axis in np.meshgrid(kinds, kinds))
+    with np.errstate(all="ignore"):
+        same(cr.floor_divide(a, b), np.floor_divide(a, b))
+        same(cr.remainder(a, b), np.remainder(a, b))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", ["divide", "atan2", "copysign", "nextafter", "hypot", "logaddexp", "pow"])
 def test_floating_arithmetic_agrees_with_numpy(name: str, dtype: str) -> None:
     for first, second in PAIRS:
