@@ -401,3 +401,29 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, nearest: str) -
 def test_a_name_like_no_other_is_answered_with_all() -> None:
     with pytest.raises(cr.ArgumentError, match=r'no loss "zzz"\. Known: mean_squared_error, .*hinge'):
         get_loss("zzz")
+
+
+@pytest.mark.parametrize("loss", [cr.losses.cross_entropy, cr.losses.hinge])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_compiled_losses_refuse_what_is_no_class_too(loss: Callable[..., cr.Tensor], dtype: str) -> None:
+    scores, step = np.random.default_rng(0).standard_normal((4, 3), np.float32), cr.compile(loss)
+    right = np.array([2, 1, 0, 2], dtype)
+    np.testing.assert_allclose(step(scores, right).item(), loss(scores, right).item(), rtol=1e-6)
+    for wrong in (3, np.array(-1).astype(dtype)):
+        labels = right.copy()
+        labels[1] = wrong
+        with pytest.raises(cr.ArgumentError, match="not a class number from 0 to 2"):
+            loss(scores, labels)
+        with pytest.raises(cr.ArgumentError, match="out of bounds"):
+            step(scores, labels)
+
+
+def test_a_compiled_embedding_refuses_what_is_no_row_too() -> None:
+    table = cr.nn.Embedding(5, 2)
+    step = cr.compile(table)
+    assert step(np.array([0, 4])).shape == (2, 2)
+    for wrong in (5, -1):
+        with pytest.raises(cr.ShapeError, match="rows 0 to 4"):
+            table(np.array([0, wrong]))
+        with pytest.raises(cr.ArgumentError, match="out of bounds"):
+            step(np.array([0, wrong]))

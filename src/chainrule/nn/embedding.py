@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.dtypes import int64
-from chainrule.engine.functions import astype, concat, take
+from chainrule.engine.functions import astype, concat, take, where
 from chainrule.engine.random import Generator
 from chainrule.engine.state import Parameter
 from chainrule.engine.tensor import Tensor, asarray
@@ -72,6 +72,8 @@ class Embedding(Module):
             raise ShapeError(
                 f"{self.label()} has rows 0 to {count - 1}, but the index at {place} is {int(known[place])}."
             )
+        if known is None:  # compiled code cannot look before: what would count from the end is out of bounds
+            indices = where(indices < 0, count, indices)
         return take(self.weight, indices, axis=0)
 
 

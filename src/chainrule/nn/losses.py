@@ -228,7 +228,9 @@ def _labels(name: str, truth: Tensor, rows: int, classes: int) -> Tensor:
         raise ShapeError(f"{name} expects class numbers of shape ({rows},), but got {truth.shape}.")
     wanted = f"a class number from 0 to {classes - 1}; number the classes from 0, or give the network more outputs"
     _require(name, truth, lambda known: (known >= 0) & (known < classes), wanted)
-    return truth if truth.dtype.kind == "i" else astype(truth, int64)
+    truth = truth if truth.dtype.kind == "i" else astype(truth, int64)
+    # Compiled code cannot look before. Negative numbers would count from the last class; so they are out of bounds.
+    return where(truth < 0, classes, truth) if truth.node.value is None else truth
 
 
 def _check_probabilities(name: str, truth: Tensor) -> None:
