@@ -135,6 +135,13 @@ def test_it_decorates_methods_and_keeps_name_and_docstring() -> None:
     assert (two.forward(X).tolist(), three.forward(X).tolist()) == ([0.0, 2.0, 4.0], [0.0, 3.0, 6.0])
     assert three.twice(X).tolist() == [0.0, 9.0, 18.0]
     assert (Model.forward.__name__, Model.forward.__doc__) == ("forward", "x, scaled.")
+    (tripled,) = three.forward.program(X)(X)
+    assert tripled.tolist() == [0.0, 3.0, 6.0]
+
+
+def test_an_array_that_is_returned_is_refused_with_what_to_do() -> None:
+    with pytest.raises(cr.TraceError, match=r"can neither take nor return it.*cr\.asarray\(array\) makes a tensor"):
+        cr.compile(lambda x: np.ones(3))(X)
 
 
 def test_a_compiled_function_inside_another_becomes_a_part_of_it() -> None:

@@ -88,6 +88,15 @@ def compile(function: Callable[..., R] | None = None, /) -> Any:
     return compile if function is None else Compiled(function)
 
 
+class _Method(functools.partial[Any]):
+    """A compiled function as a method of an object."""
+
+    def program(self, *arguments: Any, **named: Any) -> Program:
+        """The program that a call with these arguments would run."""
+        found: Program = self.func.program(*self.args, *arguments, **named)  # type: ignore[attr-defined]
+        return found
+
+
 class Compiled(Generic[R]):
     """What `compile` makes of a function."""
 
@@ -100,7 +109,7 @@ class Compiled(Generic[R]):
         self._made: Counter[frozenset[object]] = Counter()  # programs for training, for evaluation, for neither
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else _Method(self, instance)
 
     def __call__(self, *arguments: Any, **named: Any) -> R:
         if trace_under_way.get() is not None or differentiating.get():

@@ -61,8 +61,9 @@ def take_apart(value: Any, is_leaf: Callable[[Any], bool], leaves: list[Any]) ->
         hash(value)
     except TypeError:
         raise TraceError(
-            f"a {type(value).__name__} can be neither computed with nor compared, so it cannot be an argument of a "
-            "compiled function. Hand over tensors, arrays, numbers, strings, or tuples, lists and dictionaries of them."
+            f"a {type(value).__name__} can be neither computed with nor compared, so a compiled function can neither "
+            "take nor return it. Use tensors, numbers, strings, or tuples, lists and dictionaries of them; arrays only "
+            "as arguments: cr.asarray(array) makes a tensor."
         ) from None
     return Fixed(value, (type(value), math.copysign(1, value)) if isinstance(value, float) else type(value))
 
