@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 
@@ -93,8 +93,7 @@ class _Method(functools.partial[Any]):
 
     def program(self, *arguments: Any, **named: Any) -> Program:
         """The program that a call with these arguments would run."""
-        found: Program = self.func.program(*self.args, *arguments, **named)  # type: ignore[attr-defined]
-        return found
+        return cast("Compiled[Any]", self.func).program(*self.args, *arguments, **named)
 
 
 class Compiled(Generic[R]):

@@ -153,8 +153,8 @@ class Unit:
 
 
 def _cycles(left: Lines, right: Lines) -> float:
-    """About how many cycles one thread needs: fitted to 14 products from 32x64x32 to 80x512x512 and 48x784x512, for
-    each of which the quicker one, the unit or vectors, is chosen."""
+    """About how many cycles one thread needs: fitted to 14 products from 32x64x32 to 80x512x512 and 48x784x512, so that
+    of the unit and vectors the quicker one is chosen for each, or either where they need as long (128x64x128)."""
     pairs, rest = divmod(left.tiles, 2)
     other, half = divmod(right.tiles, 2)
     blocks = 4 * pairs * other + _SINGLE * (2 * (rest * other + half * pairs) + rest * half)
