@@ -479,6 +479,24 @@ def test_a_compiled_run_asks_the_network_once_for_each_size_of_batch(iris: Data)
     assert asked == [(40, True), (30, True)]
 
 
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("loss", ["cross_entropy", "kl_divergence"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: mended(y, (100, 1), 1.5), "target 1.5 in row 100, column 1 is not a probability"),
+        (lambda y: mended(y, (100, 0), 0.5), r"probabilities in row 100 of the targets sum to 1\.5"),
+    ],
+)
+def test_all_targets_have_to_be_probabilities(iris: Data, change, message: str, loss: str, compile: bool) -> None:
+    net, shares = classifier(), np.eye(3, dtype="f")[np.sort(iris[1])]
+    before = bits(net)
+    with pytest.raises(ArgumentError, match=message):
+        fit(net, (iris[0], change(shares)), loss=loss, compile=compile, progress=False)
+    assert bits(net) == before
+    fit(net, (iris[0], shares), loss=loss, compile=compile, epochs=1, progress=False)
+
+
 def test_a_network_without_parameters_cannot_learn(iris: Data) -> None:
     with pytest.raises(ArgumentError, match="Tanh has no parameters"):
         fit(nn.Tanh(), iris, loss="mse")

@@ -144,7 +144,7 @@ def cross_entropy(
     logarithms = log_softmax(logits)
     by_class = None if class_weights is None else _class_weights(class_weights, classes, logits)
     if truth.shape == (rows, classes) and is_floating(truth.dtype):
-        _check_probabilities("cross_entropy", truth)
+        check_probabilities("cross_entropy", truth)
         share = astype(truth, logits.dtype) * (1 - label_smoothing) + label_smoothing / classes
         weighted = share if by_class is None else share * by_class
         return _reduce("cross_entropy", -sum_over(weighted * logarithms, axis=1), weights, reduction)
@@ -167,7 +167,7 @@ def kl_divergence(predictions: Any, targets: Any, *, weights: Any = None, reduct
     guess, truth = _alike("kl_divergence", predictions, targets)
     if guess.ndim != 2:
         raise ShapeError(f"kl_divergence expects shapes (rows, classes), but got {guess.shape}.")
-    _check_probabilities("kl_divergence", truth)
+    check_probabilities("kl_divergence", truth)
     occurs = truth > 0
     each = where(occurs, truth * (log(where(occurs, truth, 1.0)) - guess), 0.0)
     return _reduce("kl_divergence", sum_over(each, axis=1), weights, reduction)
@@ -233,8 +233,14 @@ def _labels(name: str, truth: Tensor, rows: int, classes: int) -> Tensor:
     return where(truth < 0, classes, truth) if truth.node.value is None else truth
 
 
-def _check_probabilities(name: str, truth: Tensor) -> None:
-    """Rows of probabilities; their sums may be off by what float16 rounds away."""
+def check_probabilities(name: str, truth: Tensor) -> None:
+    """Refuse what are no rows of probabilities; their sums may be off by what float16 rounds away.
+
+    Raises
+    ------
+    ArgumentError
+        With the first row that is wrong.
+    """
     _check_range(name, truth, 0, 1, "a probability from 0 to 1")
     known = truth.node.value
     if known is not None and known.size:

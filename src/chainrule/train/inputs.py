@@ -15,8 +15,9 @@ import numpy as np
 
 from chainrule.data.batches import Batches, split
 from chainrule.engine.dtypes import DType
+from chainrule.engine.tensor import asarray
 from chainrule.errors import ArgumentError, DataError
-from chainrule.nn.losses import Loss
+from chainrule.nn.losses import Loss, check_probabilities
 
 Array = np.ndarray[Any, Any]
 _CHUNK = 2**22  # elements that are looked at together
@@ -230,8 +231,14 @@ def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> None:
     ------
     DataError
         If a label is not a class of the network, or a target out of the loss's range.
+    ArgumentError
+        If the targets are rows of numbers that are no probabilities.
     """
     y = np.asarray(y)
+    if loss.name in ("cross_entropy", "kl_divergence") and y.dtype.kind == "f" and y.ndim == 2 == len(answers):
+        if y.shape[1] == answers[1]:
+            check_probabilities(loss.name, asarray(y))
+        return
     if loss.name in ("cross_entropy", "hinge") and y.dtype.kind in "iu" and len(answers) == 2 and answers[1] > 1:
         wrong = (y < 0) | (y >= answers[1])
         wanted = (
