@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 import threading
 import warnings
@@ -103,6 +105,20 @@ def test_a_function_without_arguments_or_results_compiles() -> None:
     assert f() is None
     f()
     assert count.item() == 2.0
+
+
+@cr.compile
+def twice(x: cr.Tensor) -> cr.Tensor:
+    return x * 2
+
+
+def test_it_is_copied_and_pickled_as_any_function_also_after_a_call() -> None:
+    twice(X)
+    assert copy.copy(twice) is copy.deepcopy(twice) is pickle.loads(pickle.dumps(twice)) is twice
+    holder = copy.deepcopy({"step": cr.compile(lambda x: x + 1), "x": X})
+    assert holder["step"](holder["x"]).tolist() == (X + 1).tolist()
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(holder)
 
 
 def test_a_state_is_itself_whatever_its_value() -> None:

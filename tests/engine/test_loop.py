@@ -320,10 +320,73 @@ def test_a_step_without_arguments_runs_as_often_as_there_are_rows() -> None:
     assert found.tolist() == [2, 4, 6, 8, 10]
 
 
-def test_an_index_out_of_range_in_a_loop_is_told() -> None:
-    program = Program(trace(lambda i: cr.take(np.arange(3, dtype="f"), i), np.zeros(2, np.int64)))
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("has_variant", [True, False])
+def test_a_loop_ends_before_the_step_that_is_refused(threads: int, has_variant: bool) -> None:
+    cr.threads(threads)
+    (x, y), rows = data(), order(25)
+    wrong = y.copy()
+    wrong[rows[17, 3]] = 3
+    first = next(step for step, chosen in enumerate(rows) if (wrong[chosen] == 3).any())
+    assert 0 < first <= 17
+    net, optimizer, step = learner()
+    for chosen in rows[:first]:
+        step(x[chosen], y[chosen])
+    expected = {**net.arrays(), **optimizer.arrays()}
+
+    net, optimizer, step = learner()
+    program = step.program(x[:BATCH], y[:BATCH])
+    variant, at = None, None
+    if has_variant:
+        variant, at = (
+            Program(trace(lambda x, y: (*step(x, y), cr.max(x)), x[:BATCH], y[:BATCH])),
+            np.arange(25) % 2 == 0,
+        )
+    with pytest.raises(cr.ArgumentError, match=r"test_loop.py:\d+: cross_entropy: the target 3 in row \d+ is not a"):
+        program.loop([x, wrong], rows, variant=variant, at=at)
+    for name, array in {**net.arrays(), **optimizer.arrays()}.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    program.loop([x, y], rows)  # nothing of it is left
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_loop_ends_after_the_step_in_which_an_index_is_out_of_range(threads: int) -> None:
+    cr.threads(threads)
+    count, sums = cr.State(np.zeros((), np.int64), "count"), cr.State(np.zeros(4000, "f"), "sums")
+
+    def step(i):
+        sums.assign(sums + cr.take(np.ones(3, "f"), i + count))
+        count.assign(count + 1)
+
+        return cr.sum(sums)
+
+    program = Program(trace(step, np.zeros(4000, np.int64)))
     with pytest.raises(cr.ArgumentError, match=r"test_loop.py:\d+: an index is out of bounds"):
-        program.loop([np.arange(5)], np.array([[0, 1], [2, 3]]))
+        program.loop([np.zeros(9, int)], np.zeros((8, 4000), int))
+    assert count.item() == 4
+    count.assign(np.zeros((), np.int64))
+    assert len(program.loop([np.zeros(9, int)], np.zeros((3, 4000), int))[0]) == 3
+
+
+def test_rows_that_are_read_where_they_lie_are_gathered_where_a_guard_reads_them_too() -> None:
+    """The lookup is asked for and not used, so that only the guard and a product read the argument."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((784, 128)).astype("f")
+    x = rng.random((200, 784), "f")
+    x[77, 0] = 5.0
+
+    def step(x):
+        cr.take(weight, cr.astype(x[:, 0], cr.int64) + 782, axis=0)
+        return x @ weight
+
+    program = Program(trace(step, x[:64]))
+    rows = np.random.default_rng(1).permutation(200)[: 3 * 64].reshape(3, 64)
+    where = int(np.argwhere(rows == 77)[0, 0]) if (rows == 77).any() else 3
+    (found,) = program.loop([x], np.delete(rows, where, axis=0) if where < 3 else rows)
+    for answer, chosen in zip(found, np.delete(rows, where, axis=0) if where < 3 else rows, strict=True):
+        np.testing.assert_allclose(answer, x[chosen].astype(float) @ weight, rtol=1e-3, atol=1e-4)
+    with pytest.raises(cr.ShapeError, match=r"take: 787 at \(13,\) is out of range for length 784"):
+        program.loop([x], np.r_[:64, 64:128].reshape(2, 64))
 
 
 @pytest.mark.parametrize("at_end", [True, False])

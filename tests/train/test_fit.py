@@ -1,5 +1,6 @@
 """fit on small real problems: against PyTorch, the same bits twice, and what it says when something does not fit."""
 
+import itertools
 import os
 import signal
 import threading
@@ -16,6 +17,8 @@ from chainrule.nn.optimizers import SGD, Adam
 from chainrule.nn.schedules import Plateau
 from chainrule.train.callbacks import Callback, EarlyStopping
 from chainrule.train.fit import Trainer, evaluate, fit, predict
+from chainrule.train.inputs import ShuffledRows, rows_of
+from chainrule.train.steps import train_step
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -497,6 +500,45 @@ def test_all_targets_have_to_be_probabilities(iris: Data, change, message: str, 
     fit(net, (iris[0], shares), loss=loss, compile=compile, epochs=1, progress=False)
 
 
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_loss_of_your_own_asks_of_each_batch_what_it_wants(iris: Data, compile: bool) -> None:
+    """`fit` does not know what such a loss takes; so the steps before the wrong batch are made, and no other."""
+
+    def own(predictions: cr.Tensor, targets: cr.Tensor) -> cr.Tensor:
+        return cr.losses.cross_entropy(predictions, targets)
+
+    X, y = iris
+    wrong = mended(y, 100, 7)
+    order = ShuffledRows(rows_of((X, wrong), np.dtype("f")), 32, 0)
+    before = next(number for number, (_, targets) in enumerate(order.epoch(0)) if (targets == 7).any())
+    assert before > 0
+    cr.random.seed(3)
+    net = classifier()
+    with pytest.raises(
+        ArgumentError, match=r"cross_entropy: the target 7 in row \d+ is not a class number from 0 to 2"
+    ):
+        fit(net, (X, wrong), loss=own, epochs=1, compile=compile, progress=False)
+    cr.random.seed(3)
+    expected, optimizer = classifier(), Adam()
+    expected.parameters()  # names them
+    for x, targets in itertools.islice(order.epoch(0), before):
+        train_step(expected, own, optimizer, cr.asarray(x), cr.asarray(targets))
+    for one, other in zip(net.parameters(), expected.parameters(), strict=True):
+        np.testing.assert_allclose(one.value, other.value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_an_index_that_is_no_row_of_an_embedding_moves_nothing(compile: bool) -> None:
+    net = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Dense(8, 1))
+    before, X = bits(net), np.random.default_rng(0).integers(0, 5, (64, 2))
+    fit(net, (X, X[:, 0] * 1.0), loss="mse", epochs=1, compile=compile, progress=False)
+    assert bits(net) != before
+    before, X[40, 1] = bits(net), 5
+    with pytest.raises(ShapeError, match=r"has rows 0 to 4, but the index at \(\d+, 1\) is 5"):
+        fit(net, (X, X[:, 0] * 1.0), loss="mse", batch_size=64, compile=compile, progress=False)
+    assert bits(net) == before
+
+
 def test_a_network_without_parameters_cannot_learn(iris: Data) -> None:
     with pytest.raises(ArgumentError, match="Tanh has no parameters"):
         fit(nn.Tanh(), iris, loss="mse")
@@ -504,5 +546,7 @@ def test_a_network_without_parameters_cannot_learn(iris: Data) -> None:
 
 def test_binary_targets_out_of_range_are_named(iris: Data) -> None:
     X, y = iris
+    with pytest.raises(DataError, match=r"y holds 2 in row 100.*hinge expects the classes 0 and 1, or -1 and 1"):
+        fit(nn.Dense(4, 1), (X, y), loss="hinge", progress=False)
     with pytest.raises(DataError, match=r"y holds 2 in row 100.*map your two classes"):
         fit(nn.Dense(4, 1), (X, y), loss="binary_cross_entropy", progress=False)

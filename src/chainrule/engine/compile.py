@@ -107,6 +107,18 @@ class Compiled(Generic[R]):
         self._quick: dict[Hashable, tuple[_Version, Run]] = {}  # for calls with nothing but tensors and arrays
         self._made: Counter[frozenset[object]] = Counter()  # programs for training, for evaluation, for neither
 
+    def __copy__(self) -> Compiled[R]:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Compiled[R]:
+        """Itself, as any function: a copy would be of the same code over the same parameters."""
+        return self
+
+    def __reduce__(self) -> str:
+        """Pickled as any function: by the name under which its module has it."""
+        name: str = vars(self).get("__qualname__", self._name)
+        return name
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else _Method(self, instance)
 

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Protocol
 from chainrule.engine.graph import Node
 
 if TYPE_CHECKING:
+    from chainrule.engine.checks import Check
     from chainrule.engine.state import State
     from chainrule.engine.tensor import Tensor
 
 
 class StateReader(Protocol):
-    """What a trace offers to states: an input node for each that is read, an output for each that is assigned."""
+    """What a trace offers: an input node for each state that is read, an output for each that is assigned, and a list
+    of what must hold when the program runs."""
 
     def read(self, state: State) -> Node: ...
 
     def write(self, state: State, value: Tensor) -> None: ...
+
+    def check(self, check: Check) -> None: ...
 
 
 Mode = tuple[object, str, object]  # whose attribute had which value while a function was traced

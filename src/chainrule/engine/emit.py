@@ -5,8 +5,8 @@ threads meet at a barrier. Small kernels are done by one thread alone. Kernels o
 wherever in their arrays they begin.
 
     step(job, thread, threads)      job: pointers to the table of arrays, the team, the status, the scratch memory, the
-                                    times of a timed step, a loop's own words, and the numbers of the rows that are read
-                                    where they lie, and of those of the next step
+                                    times of a timed step, a loop's own words, the numbers of the rows that are read
+                                    where they lie, and of those of the next step; and how many words the status has
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from chainrule.engine.dtypes import DType
 
 LOOP = "loop"  # the name of the function
 STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB = range(8)  # words of a loop: see `loop.py`
-TURNS, PLACES, APART, FIRST = range(8, 12)
-JOB, ROWS_AT, SOON_AT = 8, 6, 7  # words of a job, and which of them are numbers of rows: see `emit.py`
+TURNS, PLACES, APART, GUARD_AT, GUARD_JOB, FOUND, WRONG, FIRST = range(8, 16)
+JOB, ROWS_AT, SOON_AT, SITES = 9, 6, 7, 8  # words of a job, and what some of them are: see `emit.py`
 Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
 
 # NumPy's name of a type -> how it stands in memory, and whether it is a signed or unsigned integer, a float,

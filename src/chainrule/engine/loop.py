@@ -1,12 +1,15 @@
 """Many steps in one native call: batches are gathered, the step is run, its results are written down, again and again.
 
     loop(job, thread, threads)      job: as for a step; its sixth word points to the loop's own words, in this order:
-    step, steps, rows, stop, halt, done, variant, its job, turns, places, apart, sources..., results..., more...
+    step, steps, rows, stop, halt, done, variant, its job, turns, places, apart, guard, its job, found, wrong,
+    sources..., results..., more...
 
 The rows of each batch are gathered by an array of numbers from row-major arrays of any numeric type, and converted on
 the way; but not where the argument of the step is the source itself, as it reads rows where they lie. It is told their
 numbers, which begin at `places`, and `apart` further for each step; 0 where all are gathered. A flag is looked at
-before every step, so that a run ends soon after it is raised.
+before every step, so that a run ends soon after it is raised. A guard, if the step has one, looks at each batch and
+counts at `found` what is wrong with it: then the step is not made. After one in which something went `wrong`, as it
+noted down in its status, there is none either.
 
 A variant is another step over the same batch and the same states, with a job of its own, that takes the place of the
 step where it has a turn: its number from 0, or -1. It gives the results of the step, and `more` beside them.
@@ -25,11 +28,15 @@ from chainrule.engine.gathering import (
     APART,
     DONE,
     FIRST,
+    FOUND,
+    GUARD_AT,
+    GUARD_JOB,
     HALT,
     LOOP,
     PLACES,
     ROWS,
     ROWS_AT,
+    SITES,
     SOON_AT,
     SOURCES,
     STEP_AT,
@@ -38,6 +45,7 @@ from chainrule.engine.gathering import (
     TURNS,
     VARIANT_AT,
     VARIANT_JOB,
+    WRONG,
     Results,
 )
 from chainrule.engine.graph import Shape
@@ -59,6 +67,8 @@ def loop_text(
     results: Results,
     variant: Results | None,
     target: Target,
+    *,
+    guarded: bool,
 ) -> str:
     """The module of a loop.
 
@@ -72,18 +82,21 @@ def loop_text(
         What the step gives, and what its variant gives if it has one: the same first, then more.
     target
         The processor.
+    guarded
+        Whether the step has a guard.
     """
     code = Code(LOOP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")], **target.options)
     table, team = (code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in (0, 1))
     own = code.let(f"load ptr, ptr {code.element('ptr', '%job', '5')}")
     steps, rows, stop = _word(code, own, STEPS, "i64"), _word(code, own, ROWS), _word(code, own, STOP)
-    halt, done = (code.element("i64", own, str(number)) for number in (HALT, DONE))
+    halt, done, wrong = (code.element("i64", own, str(number)) for number in (HALT, DONE, WRONG))
     batch = arguments[0][0][0] if arguments and arguments[0][0] else 0
     with code.loop("0", steps) as number:
         first_thread = code.let("icmp eq i64 %thread, 0")
         turn = code.get("i64", code.element("i64", _word(code, own, TURNS), number)) if variant else None
         with code.when(first_thread):
-            code.do(f"store i64 {code.let(f'load atomic i64, ptr {stop} acquire, align 8')}, ptr {halt}")
+            is_over = code.let(f"load atomic i64, ptr {stop} acquire, align 8")
+            code.set("i64", halt, code.let(f"or i64 {is_over}, {code.get('i64', wrong)}"))
             _place_rows(code, own, (number, steps), has_variant=bool(variant))
             _place_results(code, own, FIRST + len(arguments), (table, number, results), turn, variant)
         chosen = code.element("i64", rows, code.let(f"mul i64 {number}, {batch}"))
@@ -93,6 +106,10 @@ def loop_text(
             with code.when(code.let(f"icmp ne ptr {goal}, {base}")):
                 _gather(code, shape, dtype, source, base, goal, chosen, target)
         code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
+        if guarded:
+            with code.when(first_thread), code.when(code.let(f"icmp eq i64 {code.get('i64', halt)}, 0")):
+                _ask_guard(code, own, halt, wrong)
+            code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
         on = code.let(f"icmp eq i64 {code.let(f'load i64, ptr {halt}')}, 0")
         with code.when(on):
             step, job = _word(code, own, STEP_AT), "%job"
@@ -104,6 +121,7 @@ def loop_text(
             code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
             with code.when(first_thread):
                 code.do(f"store i64 {code.let(f'add i64 {number}, 1')}, ptr {done}")
+                _look_at_status(code, job, wrong)
         with code.when(code.let(f"xor i1 {on}, true")):  # all see the flag before the first thread asks for it again
             code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
     declared = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
@@ -113,6 +131,24 @@ def loop_text(
 def _word(code: Code, own: str, number: int, kind: str = "ptr") -> str:
     """A word of the loop's own."""
     return code.let(f"load {kind}, ptr {code.element('ptr', own, str(number))}")
+
+
+def _ask_guard(code: Code, own: str, halt: str, wrong: str) -> None:
+    """Let the guard look at the batch: if it finds something, neither this step is made nor any after it."""
+    code.do(f"call void {_word(code, own, GUARD_AT)}(ptr {_word(code, own, GUARD_JOB)}, i64 0, i64 1)")
+    found = code.get("i64", _word(code, own, FOUND))
+    with code.when(code.let(f"icmp ne i64 {found}, 0")):
+        for word in (halt, wrong):
+            code.set("i64", word, "1")
+
+
+def _look_at_status(code: Code, job: str, wrong: str) -> None:
+    """Remember whether something went wrong in the step that was just made."""
+    status, sites = (code.element("i64", job, str(word)) for word in (2, SITES))
+    status = code.get("ptr", status)
+    with code.loop("0", code.get("i64", sites)) as site:
+        word = code.get("i64", code.element("i64", status, site))
+        code.set("i64", wrong, code.let(f"or i64 {code.get('i64', wrong)}, {word}"))
 
 
 def _place_rows(code: Code, own: str, step: tuple[str, str], *, has_variant: bool) -> None:

@@ -19,9 +19,10 @@ from chainrule.engine import recipe
 from chainrule.engine.budget import Memory, require_room
 from chainrule.engine.forking import building
 from chainrule.engine.llvm import soon
-from chainrule.engine.native import Native, kept, optimised_text
+from chainrule.engine.looping import Signature, prepare_loop
+from chainrule.engine.native import Native, ahead, kept, key_of, optimised_text
 from chainrule.engine.recipe import Recipe
-from chainrule.engine.run import Run, Signature, Stop, address_of, prepare_loop
+from chainrule.engine.run import Run, Stop, address_of
 from chainrule.engine.target import Target, host, is_host_known
 from chainrule.engine.target import expect_host as expect_host
 from chainrule.engine.team import team
@@ -66,11 +67,13 @@ class Program:
         self._key = recipe.recipe_key(traced, self.target)
         self._recipe = recipe.load(self._key)
         self._native: Native | None = None
+        self._guard = None if traced.guard is None else _Guard(traced.guard, target)
         if self._recipe is None:
             soon()
         if self._recipe is None and not self._stages().module.is_alone and target is None:
             team().prepare()
-        _show(self)
+        if not isinstance(self, _Guard):
+            _show(self)
 
     @property
     def graph(self) -> ShownGraph:
@@ -135,6 +138,8 @@ class Program:
         Of two threads that call for the first time at once both make one, and both take the one that was put down
         first. There is no lock, because a process that is forked meanwhile would never see it released.
         """
+        if self._guard and self._run is None:
+            self._guard.prepare()
         made = self._run or self._runner(*self._recipe_and_code())
         found: Run = vars(self).setdefault("_run", made)
         return found
@@ -145,7 +150,8 @@ class Program:
         results = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._results)
         scratch = made.scratch * (1 if made.is_alone else team().size)
         require_room(made.arena + scratch + results + copies, copies, lambda: self.memory)
-        return Run(made, native, self.target, self._arguments, self._results, self.traced)
+        guard = None if self._guard is None else self._guard._runner(*self._guard._recipe_and_code())
+        return Run(made, native, self.target, self._arguments, self._results, self.traced, guard)
 
     @property
     def llvm_ir(self) -> str:
@@ -234,8 +240,20 @@ class Program:
         chosen = None if at is None else np.asarray(at)
         if self._recipe is None:  # the step is to be compiled yet
             sources = [array.dtype for array in arrays]
-            prepare_loop(self._arguments, len(self.traced.reads), self._results, sources, other, self.target)
+            states, guarded = len(self.traced.reads), self._guard is not None
+            more = None if other is None else other.table_of_results()
+            prepare_loop(self._arguments, states, self._results, sources, more, self.target, guarded=guarded)
         return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
+
+
+class _Guard(Program):
+    """What tells of arguments, before a step, whether it can be made on them."""
+
+    def prepare(self) -> None:
+        """Let a thread compile it, unless it is kept, while the step is being compiled."""
+        if self._recipe is None:
+            module = self.module
+            ahead(lambda: module.text, self.target, key_of(module.signature, self.target))
 
 
 @cache

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,15 @@ from chainrule.engine.gathering import (
     APART,
     DONE,
     FIRST,
+    FOUND,
+    GUARD_AT,
+    GUARD_JOB,
     JOB,
     LOOP,
     PLACES,
     ROWS,
     ROWS_AT,
+    SITES,
     SOON_AT,
     STEP_AT,
     STEPS,
@@ -42,10 +46,10 @@ from chainrule.engine.gathering import (
     VARIANT_AT,
     VARIANT_JOB,
     Results,
-    can_gather,
 )
 from chainrule.engine.graph import Shape
-from chainrule.engine.native import Native, ahead, key_of
+from chainrule.engine.looping import Signature, checked_rows, loop_module, sizes_of, turns_of
+from chainrule.engine.native import Native
 from chainrule.engine.pace import Pace
 from chainrule.engine.recipe import STEP, Recipe
 from chainrule.engine.room import aligned
@@ -55,7 +59,6 @@ from chainrule.engine.trace import Traced
 from chainrule.errors import ArgumentError, ChainruleError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
-Signature = tuple[tuple[Shape, DType], ...]
 SLICE = 0.05  # seconds of steps in one native call of a loop
 _TELLING = 0.005  # seconds of a slice from which it says something about the pace: waking a worker takes a little
 _GROWTH = 8  # a slice has at most so many times the steps of the one before
@@ -91,7 +94,10 @@ def _enter_once(run: Run) -> threading.RLock:
 
 
 class Run:
-    """What a program holds in memory while it can be called: table of pointers, arena, scratch, states."""
+    """What a program holds in memory while it can be called: table of pointers, arena, scratch, states.
+
+    `guard` is the run of what looks at the arguments before a step: it reads them where this one does.
+    """
 
     def __init__(
         self,
@@ -101,9 +107,11 @@ class Run:
         arguments: Signature,
         results: Signature,
         traced: Traced,
+        guard: Run | None = None,
     ) -> None:
-        self.recipe, self.native, self.target, self.traced = recipe, native, target, traced
+        self.recipe, self.native, self.target, self.traced, self.guard = recipe, native, target, traced, guard
         self.arguments, self.results = arguments, results
+        self.looked_at = _looked_at(traced)
         self.states = states = traced.reads
         written = set(traced.writes)
         self.written = [state in written for state in states]
@@ -122,6 +130,7 @@ class Run:
         self.status = np.zeros(max(1, len(recipe.sites)), np.int64)
         self.job = np.zeros(JOB, np.int64)
         self.job[0], self.job[2] = address_of(self.table), address_of(self.status)
+        self.job[SITES] = len(recipe.sites)
         self.in_order = np.arange(max([1, *(arguments[number][0][0] for number in recipe.in_place)]), dtype=np.int64)
         self.scratch = np.zeros(0, np.uint8)
         self._make_room(1)
@@ -136,6 +145,8 @@ class Run:
         self.loops: dict[tuple[tuple[np.dtype[Any], ...], Results | None], tuple[Native, int]] = {}
         self.batches: dict[int, Array] = {}  # into which a loop gathers, by the number of the argument
         self.lock = threading.RLock()
+        if guard is not None:
+            guard._bind_places()
         _runs.add(self)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
@@ -162,6 +173,10 @@ class Run:
                 else:
                     large.append(self._bind(1 + number, contiguous(array)))
             fresh = self._bind_results() if self.large else {}
+            if self.guard is not None:
+                self.guard.alone()
+                if self.guard.outputs[0]:
+                    raise self._refused(arguments)
             self.step()
             if self.recipe.sites:
                 self.check()
@@ -187,7 +202,9 @@ class Run:
         self.job[ROWS_AT] = self.job[SOON_AT] = address_of(self.in_order)
 
     def _bind(self, slot: int, array: Array) -> Array:
-        self.table[slot] = address_of(array)
+        self.table[slot] = address = address_of(array)
+        if self.guard is not None and slot < self.first_state:
+            self.guard.table[slot] = address
         return array
 
     def bind_states(self) -> None:
@@ -246,8 +263,8 @@ class Run:
 
     def loop(self, data: list[Array], rows: Array, stop: Stop, variant: Run | None, at: Array | None) -> list[Array]:
         """See `Program.loop`."""
-        rows = self._checked(data, rows)
-        turns = _turns(at, len(rows), variant is not None)
+        rows = checked_rows(self.arguments, data, rows)
+        turns = turns_of(at, len(rows), variant is not None)
         looks = 0 if turns is None else int(np.count_nonzero(turns >= 0))
         sizes, more_sizes = (run.table_of_results()[1] if run else () for run in (self, variant))
         needed = len(rows) * sum(sizes) + looks * sum(more_sizes[len(sizes) :])
@@ -264,10 +281,15 @@ class Run:
         words[PLACES], words[APART] = address_of(rows), rows.shape[1] * bool(in_place)
         if variant is not None:
             words[VARIANT_AT], words[VARIANT_JOB] = variant.address, variant.job_at
+        wrong = None if self.guard is None else self.guard.outputs[0]
+        if self.guard is not None and wrong is not None:
+            words[GUARD_AT], words[GUARD_JOB], words[FOUND] = self.guard.address, self.guard.job_at, address_of(wrong)
         # In one order, so that two loops never wait for each other; of one run the lock is taken twice.
         first, last_run = min(runs, key=id), max(runs, key=id)
         with _enter_once(first), last_run.lock if last_run is first else _enter_once(last_run):
             address = self._loop_for([array.dtype for array in data], variant)
+            if wrong is not None:
+                wrong[...] = 0
             for number, argument in enumerate(self.arguments):
                 if number not in in_place and number not in self.batches:
                     self.batches[number] = _place(*argument)
@@ -285,6 +307,9 @@ class Run:
                 self._slice(address, words, runs, alone=alone)
                 passed = time.perf_counter() - began
                 made = int(words[DONE])
+                if wrong is not None and wrong:
+                    batch = rows[done + made]
+                    raise self._refused([a[batch].astype(t) for a, (_, t) in zip(kept, self.arguments, strict=True)])
                 seconds = passed / max(1, made)
                 if passed >= _TELLING:
                     self.pace.note(alone, seconds, made)
@@ -316,20 +341,23 @@ class Run:
     def _in_place(self, data: Sequence[Array], variant: Run | None) -> tuple[int, ...]:
         """The arguments whose rows a loop need not gather: all that the step reads where they lie, or none."""
         found = self.recipe.in_place
-        fits = all(data[number].dtype == self.arguments[number][1] for number in found)
+        fits = self.looked_at.isdisjoint(found) and all(
+            data[number].dtype == self.arguments[number][1] for number in found
+        )
         return found if fits and (variant is None or variant.recipe.in_place == found) else ()
 
     def _loop_for(self, sources: list[np.dtype[Any]], variant: Run | None) -> int:
         """The address of the loop that gathers from arrays of these types."""
         key = tuple(sources), None if variant is None else variant.table_of_results()
         if key not in self.loops:
-            native = Native(*_loop_module(self.arguments, sources, self.table_of_results(), key[1], self.target))
+            tables, guarded = (self.table_of_results(), key[1]), self.guard is not None
+            native = Native(*loop_module(self.arguments, sources, *tables, self.target, guarded=guarded))
             self.loops[key] = native, native.address(LOOP)
         return self.loops[key][1]
 
     def table_of_results(self) -> Results:
         """Where results stand in the table, and how large they are."""
-        return self.first_result, _sizes(self.results)
+        return self.first_result, sizes_of(self.results)
 
     def _shared_with(self, variant: Run) -> int:
         """The number of results that this step and a variant of it have in common: all of its own."""
@@ -341,35 +369,10 @@ class Run:
             )
         return count
 
-    def _checked(self, data: list[Array], rows: Array) -> Array:
-        """The numbers of the rows, after everything was looked at."""
-        signature = self.arguments
-        if len(data) != len(signature):
-            raise ArgumentError(f"loop: the step takes {len(signature)} arguments, but data has {len(data)} arrays.")
-        for number, (array, (shape, dtype)) in enumerate(zip(data, signature, strict=True)):
-            if not shape or array.shape[1:] != shape[1:] or not array.ndim:
-                raise ShapeError(
-                    f"loop: the step takes batches of shape {shape} as argument {number}, but its rows are to come "
-                    f"from an array of shape {array.shape}; all axes but the first must be equal."
-                )
-            if not can_gather(array.dtype, dtype):
-                order = "" if array.dtype.isnative else " in another byte order than this machine's"
-                raise DTypeError(
-                    f"loop: rows of {array.dtype.name}{order} cannot become {dtype.name}; convert the array: "
-                    f"array.astype('{dtype.name}')."
-                )
-        batch = signature[0][0][0] if signature else 0
-        if any(shape[0] != batch for shape, _ in signature):
-            raise ShapeError("loop: all arguments of the step must have the same first axis, the batch.")
-        if rows.dtype.kind not in "iu":
-            raise DTypeError(f"loop: rows must hold integers, the numbers of rows, but holds {rows.dtype.name}.")
-        if rows.ndim != 2 or rows.shape[1] != batch:
-            raise ShapeError(f"loop: rows must have the shape (steps, {batch}), but has {rows.shape}.")
-        least = min(map(len, data), default=0)
-        numbers = np.ascontiguousarray(rows, np.int64)
-        if rows.size and numbers.view(np.uint64).max() >= least:  # in one pass, as negative ones are the largest there
-            raise ArgumentError(f"loop: rows holds {rows.min()} to {rows.max()}, but there are rows 0 to {least - 1}.")
-        return numbers
+    def _refused(self, arguments: Sequence[Array]) -> ChainruleError:
+        """Why a step cannot be made on these arguments."""
+        error = self.traced.refused(arguments)
+        return error or ArgumentError("an argument is so near to what is refused that it is refused for rounding.")
 
     def check(self) -> None:
         """Raise what the native code could not."""
@@ -379,6 +382,15 @@ class Run:
             self.status[:] = 0
             place = self.traced.graph.nodes[site.node].provenance
             raise ArgumentError(f"{place}: an index is out of bounds for axis {site.axis} of length {site.length}.")
+
+
+def _looked_at(traced: Traced) -> frozenset[int]:
+    """The numbers of the arguments that its guard reads."""
+    if traced.guard is None:
+        return frozenset()
+    graph = traced.guard.graph
+    read = {source for node in graph.nodes for source in node.inputs}
+    return frozenset([number for number, node in enumerate(graph.inputs) if node in read])
 
 
 def _share_room(runs: Sequence[Run]) -> None:
@@ -400,52 +412,6 @@ def _free_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_free_locks)
-
-
-def _sizes(signature: Signature) -> tuple[int, ...]:
-    """Bytes of each array."""
-    return tuple([math.prod(shape) * dtype.itemsize for shape, dtype in signature])
-
-
-def prepare_loop(
-    arguments: Signature,
-    states: int,
-    results: Signature,
-    sources: Sequence[np.dtype[Any]],
-    variant: Run | None,
-    target: Target,
-) -> None:
-    """Let a loop be compiled while the step that it will run is still being made."""
-    table = 1 + len(arguments) + states, _sizes(results)
-    other = None if variant is None else variant.table_of_results()
-    ahead(*_loop_module(arguments, sources, table, other, target))
-
-
-def _loop_module(
-    arguments: Signature, sources: Sequence[np.dtype[Any]], results: Results, variant: Results | None, target: Target
-) -> tuple[Callable[[], str], Target, str]:
-    """What writes the module of a loop, for which processor, and its key."""
-    parts = arguments, tuple(sources), results, variant
-
-    def text() -> str:
-        from chainrule.engine.stages import loop_text
-
-        return loop_text(*parts, target)
-
-    return text, target, key_of(f"loop {parts}", target)
-
-
-def _turns(at: Array | None, steps: int, has_variant: bool) -> Array | None:
-    """For each step which turn of the variant it is, from 0; -1 where it is none. None: there is no variant."""
-    if at is None and not has_variant:
-        return None
-    at = np.zeros(steps, bool) if at is None else at
-    if at.shape != (steps,) or at.dtype != bool or (not has_variant and at.any()):
-        raise ArgumentError(
-            f"loop: at tells for each of {steps} steps whether the variant makes it, but it is {at.dtype.name} of "
-            f"shape {at.shape}{'' if has_variant else ', and there is no variant'}."
-        )
-    return np.where(at, np.cumsum(at) - 1, -1).astype(np.int64)
 
 
 def _place(shape: Shape, dtype: DType) -> Array:

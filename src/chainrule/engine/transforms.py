@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.backprop import backpropagate, walk
+from chainrule.engine.checks import Check
 from chainrule.engine.context import StateReader, no_grad, remembering, trace_scope, trace_under_way
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.functions import full_like, reshape, stack, stop_gradient, zeros, zeros_like
@@ -257,6 +258,10 @@ class _FirstRun:
         with trace_scope(self.outer):
             state.assign(value)
 
+    def check(self, check: Check) -> None:
+        if self.outer is not None:
+            self.outer.check(check)
+
 
 class _SecondRun:
     """Answers with what the first run read, and forgets what is assigned."""
@@ -271,6 +276,9 @@ class _SecondRun:
 
     def write(self, state: State, value: Tensor) -> None:
         self.states[state] = value.node
+
+    def check(self, check: Check) -> None:
+        """The first run has looked at it."""
 
 
 def _with_gradient(value: Tensor, sources: Sequence[Tensor], backward: Callable[[Tensor], Any]) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.checks import require
 from chainrule.engine.dtypes import int64
 from chainrule.engine.functions import astype, concat, take, where
 from chainrule.engine.random import Generator
@@ -15,6 +16,8 @@ from chainrule.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.nn.arguments import whole
 from chainrule.nn.initializers import Initializer, initial, normal
 from chainrule.nn.module import Module
+
+Array = np.ndarray[Any, Any]
 
 
 class Embedding(Module):
@@ -65,14 +68,13 @@ class Embedding(Module):
         indices = asarray(indices)
         if indices.dtype.kind != "i":
             raise DTypeError(f"{self.label()} looks up integers, but got {indices.dtype.name}; use astype(cr.int64).")
-        known = indices.node.value
-        count = self.weight.shape[0]
-        if known is not None and ((known < 0) | (known >= count)).any():
-            place = tuple(int(i) for i in np.argwhere((known < 0) | (known >= count))[0])
-            raise ShapeError(
-                f"{self.label()} has rows 0 to {count - 1}, but the index at {place} is {int(known[place])}."
-            )
-        if known is None:  # compiled code cannot look before: what would count from the end is out of bounds
+        count, label = self.weight.shape[0], self.label()
+
+        def refusal(values: Array, place: tuple[int, ...]) -> ShapeError:
+            return ShapeError(f"{label} has rows 0 to {count - 1}, but the index at {place} is {int(values[place])}.")
+
+        require(indices, lambda each: (each >= 0) & (each < count), refusal)
+        if indices.node.value is None:  # what turns out only within a step must not count from the end
             indices = where(indices < 0, count, indices)
         return take(self.weight, indices, axis=0)
 

@@ -7,15 +7,18 @@ Each takes predictions and targets with rows first, optional `weights` of shape 
 * "sum": the sum of weight · loss.
 * "none": weight · loss, one number for each element or row.
 
-Targets and weights that can be looked at (outside a trace) are checked; errors name the row. `LOSSES` names them all.
+Targets and weights are checked, in a compiled function before its step where they are arguments of it; errors name the
+row. `LOSSES` names them all.
 """
 
+import builtins
 import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainrule.engine.checks import require
 from chainrule.engine.dtypes import int64, is_floating
 from chainrule.engine.functions import (
     abs,
@@ -197,7 +200,8 @@ def hinge(
         other = 1 - one_hot(truth, classes, dtype=scores.dtype)
         return _reduce("hinge", sum_over(relu(margin - own + scores) * other, axis=1) / classes, weights, reduction)
     scores, truth = _alike("hinge", scores, truth)
-    _require("hinge", truth, lambda known: np.isin(known, (-1, 0, 1)), "a class: 0 and 1, or -1 and 1")
+    wanted = "a class: 0 and 1, or -1 and 1"
+    _require("hinge", truth, lambda each: (each == -1) | (each == 0) | (each == 1), wanted)
     return _reduce("hinge", relu(margin - where(truth > 0, scores, -scores)), weights, reduction)
 
 
@@ -227,9 +231,9 @@ def _labels(name: str, truth: Tensor, rows: int, classes: int) -> Tensor:
     if truth.shape != (rows,):
         raise ShapeError(f"{name} expects class numbers of shape ({rows},), but got {truth.shape}.")
     wanted = f"a class number from 0 to {classes - 1}; number the classes from 0, or give the network more outputs"
-    _require(name, truth, lambda known: (known >= 0) & (known < classes), wanted)
+    _require(name, truth, lambda each: (each >= 0) & (each < classes), wanted)
     truth = truth if truth.dtype.kind == "i" else astype(truth, int64)
-    # Compiled code cannot look before. Negative numbers would count from the last class; so they are out of bounds.
+    # What turns out only within a compiled step and would count from the last class is out of bounds.
     return where(truth < 0, classes, truth) if truth.node.value is None else truth
 
 
@@ -242,34 +246,31 @@ def check_probabilities(name: str, truth: Tensor) -> None:
         With the first row that is wrong.
     """
     _check_range(name, truth, 0, 1, "a probability from 0 to 1")
-    known = truth.node.value
-    if known is not None and known.size:
-        sums = known.sum(axis=1)
-        wrong = np.flatnonzero(np.abs(sums - 1) > 1e-2)
-        if wrong.size:
-            raise ArgumentError(
-                f"{name}: the probabilities in row {wrong[0]} of the targets sum to {sums[wrong[0]]:.6g}, not to 1. "
-                "Divide each row by its sum; for classes that do not exclude each other use binary_cross_entropy."
-            )
+
+    def refusal(values: Array, place: tuple[int, ...]) -> ArgumentError:
+        return ArgumentError(
+            f"{name}: the probabilities in row {place[0]} of the targets sum to {values[place].sum():.6g}, not to 1. "
+            "Divide each row by its sum; for classes that do not exclude each other use binary_cross_entropy."
+        )
+
+    require(truth, lambda each: builtins.abs(each.sum(axis=1) - 1) <= 1e-2, refusal)
 
 
 def _check_range(name: str, truth: Tensor, low: float, high: float, wanted: str) -> None:
-    _require(name, truth, lambda known: (known >= low) & (known <= high), wanted)
+    _require(name, truth, lambda each: (each >= low) & (each <= high), wanted)
 
 
 def _require(
-    name: str, given: Tensor, allowed: Callable[[Array], Array], wanted: str, what: str = "target", row: str = "row"
+    name: str, given: Tensor, allowed: Callable[[Any], Any], wanted: str, what: str = "target", row: str = "row"
 ) -> None:
-    """All of `given` is allowed, if it can be looked at; NaN never is."""
-    known = given.node.value
-    if known is None:
-        return
-    wrong = ~allowed(known)
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        column = f", column {place[1]}" if len(place) > 1 and known.shape[1] > 1 else ""
+    """All of `given` is allowed; NaN never is."""
+
+    def refusal(values: Array, place: tuple[int, ...]) -> ArgumentError:
+        column = f", column {place[1]}" if len(place) > 1 and values.shape[1] > 1 else ""
         found_at = f" in {row} {place[0]}{column}" if place else ""
-        raise ArgumentError(f"{name}: the {what} {known[place].item()!r}{found_at} is not {wanted}.")
+        return ArgumentError(f"{name}: the {what} {values[place].item()!r}{found_at} is not {wanted}.")
+
+    require(given, allowed, refusal)
 
 
 def _class_weights(class_weights: Any, classes: int, logits: Tensor) -> Tensor:
@@ -280,8 +281,8 @@ def _class_weights(class_weights: Any, classes: int, logits: Tensor) -> Tensor:
     return weights
 
 
-def _is_weight(known: Array) -> Array:
-    return (known >= 0) & (known < np.inf)
+def _is_weight(each: Any) -> Any:
+    return (each >= 0) & (each < np.inf)
 
 
 def _reduce(name: str, losses: Tensor, weights: Any, reduction: str, mass: Tensor | None = None) -> Tensor:

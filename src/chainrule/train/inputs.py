@@ -248,6 +248,9 @@ def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> None:
     elif loss.name == "binary_cross_entropy":
         wrong = (y < 0) | (y > 1)
         wanted = "binary_cross_entropy expects 0 or 1 (or a probability): map your two classes to 0 and 1"
+    elif loss.name == "hinge" and answers[1:] in ((), (1,)):
+        wrong = ~np.isin(y, (-1, 0, 1))
+        wanted = "hinge expects the classes 0 and 1, or -1 and 1: map yours to them"
     elif loss.name == "poisson":
         wrong = y < 0
         wanted = "poisson expects counts from 0"

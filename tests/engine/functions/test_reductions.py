@@ -184,3 +184,9 @@ def test_the_variance_does_not_depend_on_order_or_shift(numbers: list[float], ra
     shuffled = random.sample(numbers, len(numbers))
     variance = cr.var(np.array(numbers)).item()
     assert cr.var(np.array(shuffled) + 100.0).item() == pytest.approx(variance, rel=1e-6, abs=1e-6)
+
+
+def test_sums_of_nothing_and_of_zeros_have_the_sign_that_numpy_gives_them() -> None:
+    for array, axis in ((np.zeros(0, "f"), 0), (np.zeros((3, 0)), 1), (-np.zeros(70, "f"), 0), (-np.zeros((2, 3)), 0)):
+        found = np.asarray(cr.compile(lambda x, axis=axis: cr.sum(x, axis=axis))(array))
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(np.sum(array, axis=axis)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.checks import require
 from chainrule.engine.dtypes import bool_, float32, int64, supported
 from chainrule.engine.functions.axes import method, one_axis
 from chainrule.engine.functions.creation import arange
@@ -133,19 +134,19 @@ _NOWHERE = -(2**36)  # below every index of a flattened tensor, and no int64 ove
 
 
 def in_range(indices: Tensor, length: int, what: str) -> Tensor:
-    """`indices` counted from the front, int64; refused where out of range, if their values are known.
+    """`indices` counted from the front, int64; refused where out of range.
 
-    Those of a trace are looked at when the program runs: what is out of range here is made to be so in any tensor that
-    this one is flattened to.
+    Those of a trace are looked at when the program runs, before the step where they are known by then. What turns out
+    only later is made to be out of range in any tensor that this one is flattened to, too.
     """
+
+    def refusal(values: np.ndarray[Any, Any], place: tuple[int, ...]) -> ShapeError:
+        return ShapeError(f"{what}: {int(values[place])} at {place} is out of range for length {length}.")
+
+    require(indices, lambda each: (each >= -length) & (each < length), refusal)
     known = indices.node.value
-    if known is not None:
-        wrong = (known < -length) | (known >= length)
-        if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise ShapeError(f"{what}: {int(known[place])} at {place} is out of range for length {length}.")
-        if not (known < 0).any():
-            return cast(indices, int64)
+    if known is not None and not (known < 0).any():
+        return cast(indices, int64)
     wide = cast(indices, int64)
     counted = where(wide < 0, wide + length, wide)
     return counted if known is not None else where((counted >= 0) & (counted < length), counted, _NOWHERE)

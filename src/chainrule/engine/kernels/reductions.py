@@ -225,7 +225,7 @@ def _goal(body: Body, reduction: Reduction) -> str:
 def _identity(op: Op, dtype: DType) -> Any:
     """The value with which a reduction begins."""
     if op is Op.SUM:
-        return -0.0 if dtype.kind == "f" else 0
+        return 0  # not -0.0: the sum of nothing is 0, and of zeros of either sign 0, as NumPy and PyTorch have it
     if op is Op.PROD:
         return 1
     if dtype.kind == "b":

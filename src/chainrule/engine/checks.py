@@ -1,0 +1,119 @@
+"""What must hold of numbers, such as that an index is one: looked at now, or before a compiled step begins.
+
+A check is written once, next to what needs it. Where the numbers are there it is made at once. In a trace it is noted
+down; what depends on the arguments alone, by ops that cost next to nothing, becomes a guard: a small program of its own
+that counts what is wrong, and runs before each step, so that a step on wrong arguments has changed nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.engine import reference
+from chainrule.engine.context import trace_under_way
+from chainrule.engine.dtypes import int64
+from chainrule.engine.graph import Graph, Node, Shape, toposort
+from chainrule.engine.op import Op
+from chainrule.engine.provenance import Provenance, here
+from chainrule.engine.tensor import METHODS, Tensor, cast
+from chainrule.errors import ChainruleError
+
+Array = np.ndarray[Any, Any]
+# Ops that a guard does not repeat: their work is not in proportion to what they are given, or they are no function.
+_COSTLY = {
+    Op.CUSTOM, Op.SUM, Op.PROD, Op.MAX, Op.MIN, Op.ARGMAX, Op.ARGMIN, Op.CUMSUM, Op.ARGSORT, Op.MATMUL, Op.TAKE,
+    Op.SCATTER_ADD, Op.RANDOM_BITS,
+}  # fmt: skip
+_TOGETHER = 4  # checks of as many elements: few enough that those of a long sequence share their code
+_asked: ContextVar[bool] = ContextVar("asked", default=True)
+
+
+class Check(NamedTuple):
+    """Something that must hold when a program runs.
+
+    Attributes
+    ----------
+    given
+        What is looked at.
+    right
+        Where it is right: booleans for an array, or for a tensor.
+    refusal
+        The error for an array, and the first place in what `right` gave where it is wrong.
+    provenance
+        Where in the user's code it is asked for.
+    """
+
+    given: Node
+    right: Callable[[Any], Any]
+    refusal: Callable[[Array, Shape], ChainruleError]
+    provenance: Provenance
+
+
+def require(given: Tensor, right: Callable[[Any], Any], refusal: Callable[[Array, Shape], ChainruleError]) -> None:
+    """`right(given)` holds everywhere: else `refusal` is raised, at once or when the traced program runs.
+
+    `right` uses nothing but operators and methods that arrays and tensors have in common.
+    """
+    known, trace = given.node.value, trace_under_way.get() if _asked.get() else None
+    if known is not None:
+        error = _refused(known, right, refusal)
+        if error is not None:
+            raise error
+    elif trace is not None:
+        trace.check(Check(given.node, right, refusal, here()))
+
+
+@contextmanager
+def looked_at() -> Iterator[None]:
+    """What is traced in this block need not ask of its arguments what has been looked at already."""
+    token = _asked.set(False)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def _refused(
+    values: Array, right: Callable[[Any], Any], refusal: Callable[[Array, Shape], ChainruleError]
+) -> ChainruleError | None:
+    with np.errstate(all="ignore"):
+        wrong = ~np.asarray(right(values))
+    return refusal(values, tuple([int(i) for i in np.argwhere(wrong)[0]])) if wrong.any() else None
+
+
+def guarded(checks: Iterable[Check], arguments: Sequence[Node]) -> tuple[tuple[Check, ...], Graph | None]:
+    """The checks that can be made before a step, and the graph that counts where its arguments are wrong."""
+    checks = [*checks]
+    known = set(arguments)
+    for node in toposort([check.given for check in checks]):
+        if node.value is not None or (node.inputs and node.op not in _COSTLY and known.issuperset(node.inputs)):
+            known.add(node)
+    checks = [check for check in checks if check.given in known]
+    if not checks:
+        return (), None
+    by_size: dict[int, list[Tensor]] = {}
+    for check in checks:
+        right = check.right(Tensor(check.given)).flatten()
+        by_size.setdefault(right.size, []).append(right)
+    counts = []
+    for rights in by_size.values():
+        for few in (rights[first : first + _TOGETHER] for first in range(0, len(rights), _TOGETHER)):
+            counts.append(METHODS["sum"](cast(~functools.reduce(operator.and_, few), int64)))
+    return tuple(checks), Graph.of([functools.reduce(operator.add, counts).node], arguments)
+
+
+def first_error(checks: Sequence[Check], feeds: Mapping[Node, Array]) -> ChainruleError | None:
+    """The error of the first check that does not hold for these arguments."""
+    graph = Graph.of([check.given for check in checks], [*feeds])
+    for check, values in zip(checks, reference.run(graph, feeds), strict=True):
+        error = _refused(values, check.right, check.refusal)
+        if error is not None:
+            return type(error)(f"{check.provenance}: {error}")
+    return None

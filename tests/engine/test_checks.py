@@ -1,0 +1,107 @@
+"""What must hold of arguments: the compiled function and the reference refuse what eager code refuses, in its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.engine.op import Op
+from chainrule.engine.trace import trace
+
+X = np.arange(12, dtype="f").reshape(3, 4)
+LOOKUPS: dict[str, tuple[Callable, int]] = {  # with the length of the axis in which they look something up
+    "index for axis 0": (lambda x, i: x[i], 3),
+    "index for axis 1": (lambda x, i: x[:, i], 4),
+    "take": (lambda x, i: cr.take(x, i, axis=1), 4),
+    "take_along_axis": (lambda x, i: cr.take_along_axis(x, i[None], axis=1), 4),
+    "scatter_add": (lambda x, i: cr.scatter_add(x, i, cr.ones((2, 4))), 3),
+    "one_hot": (lambda x, i: cr.one_hot(i, 4), 4),
+}
+AROUND: dict[str, Callable] = {
+    "alone": lambda f: f,
+    "of a part": lambda f: lambda x, i: f(x, cr.flip(cr.concat([i, i]), axis=0)[-2:][::-1]),
+    "of floats": lambda f: lambda x, i: f(x, cr.astype(cr.astype(i, cr.float64) * 1.0, cr.int64)),
+    "in a checkpoint": lambda f: lambda x, i: cr.checkpoint(lambda y: f(y, i))(x),
+    "in a gradient": lambda f: lambda x, i: cr.grad(lambda y: cr.sum(f(y, i)) + cr.sum(y))(x),
+}
+
+
+@pytest.mark.parametrize("what", LOOKUPS)
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("too_far", [0, 2**40, -1])
+def test_all_refuse_an_index_in_the_same_words(what: str, around: str, too_far: int) -> None:
+    lookup, length = LOOKUPS[what]
+    f = AROUND[around](lookup)
+    right = np.array([1, 2])
+    wrong = np.array([0, length + too_far if too_far >= 0 else -length - 1])
+    moved = cr.State(np.zeros((), np.int64), "moved")
+
+    def step(x, i):
+        moved.assign(moved + 1)
+        return f(x, i)
+
+    compiled, traced = cr.compile(step), trace(step, X, right)
+    expected = np.asarray(f(cr.asarray(X), cr.asarray(right)))
+    np.testing.assert_array_equal(np.asarray(compiled(X, right)), expected)
+    np.testing.assert_array_equal(traced(X, right)[0], expected)
+    message = rf"{what}: {wrong[1]} at \((0, )?1,?\) is out of range for length {length}\.$"
+    with pytest.raises(cr.ShapeError, match="^" + message):
+        f(cr.asarray(X), cr.asarray(wrong))
+    for call in (compiled, traced):
+        with pytest.raises(cr.ShapeError, match=r"^test_checks.py:\d+: " + message):
+            call(X, wrong)
+    assert moved.item() == 2
+
+
+def test_the_first_check_in_the_order_of_the_function_is_the_one_that_is_told() -> None:
+    f = cr.compile(lambda x, i, j: x[i] + x[j])
+    with pytest.raises(cr.ShapeError, match="7 at"):
+        f(X, np.array([0, 7]), np.array([8, 0]))
+    with pytest.raises(cr.ShapeError, match="8 at"):
+        f(X, np.array([0, 2]), np.array([8, 0]))
+
+
+def test_large_arguments_are_looked_at_where_they_lie() -> None:
+    f, index = cr.compile(lambda x, i: cr.sum(x[i])), np.arange(30000) % 3
+    assert f(X, index).item() == 660000
+    index[29999] = 3
+    with pytest.raises(cr.ShapeError, match=r"3 at \(29999,\) is out of range"):
+        f(X, index)
+    with pytest.raises(cr.ShapeError, match=r"3 at \(14999,\) is out of range"):
+        f(X, index[1::2])
+    assert f(X, index[:-1]).item() == 660000 - 38
+
+
+def test_a_guard_repeats_nothing_that_costs_much_and_reads_no_state() -> None:
+    state = cr.State(np.zeros(3, np.int64), "state")
+    for f in (
+        lambda x: cr.take(X, cr.argmax(x @ X, axis=1), axis=0),
+        lambda x: cr.take(X, cr.astype(cr.sum(x, axis=0), cr.int64), axis=0),
+        lambda x: cr.take(X, state + cr.astype(x[0], cr.int64), axis=0),
+        lambda x: cr.take(X, state, axis=0),
+    ):
+        traced = trace(f, np.zeros((3, 3), "f"))
+        assert traced.guard is None
+        assert traced.checks == ()
+    looked_up = trace(lambda x: cr.take(X, cr.astype(x[0], cr.int64), axis=0) @ X.T, np.zeros((3, 3), "f"))
+    assert looked_up.guard is not None
+    assert {node.op for node in looked_up.guard.graph.nodes}.isdisjoint({Op.MATMUL, Op.TAKE})
+    assert looked_up.guard.graph.outputs[0].shape == ()
+
+
+def test_a_profile_looks_at_arguments_too() -> None:
+    program = cr.compile(lambda x, i: x[i]).program(X, np.array([0, 1]))
+    with pytest.raises(cr.ShapeError, match="3 at"):
+        program.profile(X, np.array([0, 3]))
+    program.profile(X, np.array([0, 2]))
+    assert program(X, np.array([2, 0]))[0].tolist() == X[[2, 0]].tolist()
+
+
+def test_a_symbol_of_another_trace_is_refused() -> None:
+    kept = []
+    cr.compile(lambda x: kept.append(x) or x * 2)(X)
+    with pytest.raises(cr.TraceError, match=r"kept from another trace \(x at test_checks.py:\d+\).*an argument"):
+        cr.compile(lambda y: y + kept[0])(X)
