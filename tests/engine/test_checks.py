@@ -9,6 +9,8 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine.op import Op
+from chainrule.engine.program import Program
+from chainrule.engine.run import Run
 from chainrule.engine.trace import trace
 
 X = np.arange(12, dtype="f").reshape(3, 4)
@@ -82,6 +84,9 @@ def test_a_guard_repeats_nothing_that_costs_much_and_reads_no_state() -> None:
         lambda x: cr.take(X, cr.astype(cr.sum(x, axis=0), cr.int64), axis=0),
         lambda x: cr.take(X, state + cr.astype(x[0], cr.int64), axis=0),
         lambda x: cr.take(X, state, axis=0),
+        lambda x: cr.take(X, cr.astype(cr.sin(x[0]), cr.int64), axis=0),
+        lambda x: cr.losses.binary_cross_entropy(x, cr.exp(x)),
+        lambda x: cr.losses.binary_cross_entropy(cr.zeros((50, 3, 3)), cr.broadcast_to(x, (50, 3, 3))),
     ):
         traced = trace(f, np.zeros((3, 3), "f"))
         assert traced.guard is None
@@ -98,6 +103,78 @@ def test_a_profile_looks_at_arguments_too() -> None:
         program.profile(X, np.array([0, 3]))
     program.profile(X, np.array([0, 2]))
     assert program(X, np.array([2, 0]))[0].tolist() == X[[2, 0]].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_refused_for_rounding_alone_is_not_refused(dtype: str) -> None:
+    """The sums of these rows are about as far from 1 as they may be; the guard adds in another order than NumPy."""
+    rows = np.random.default_rng(0).random((2000, 7))
+    rows = (rows / rows.sum(axis=1, keepdims=True) * 1.01).astype(dtype)
+    accepted = []
+    for row in rows:
+        try:
+            cr.losses.cross_entropy(np.zeros((1, 7)), row[None])
+        except cr.ArgumentError:
+            continue
+        accepted.append(row)
+    assert 100 < len(accepted) < 1900
+    count = cr.State(np.zeros((), np.int64), "count")
+
+    def step(targets):
+        count.assign(count + 1)
+        return cr.losses.cross_entropy(cr.zeros((1, 7)), targets)
+
+    given = np.array(accepted)
+    compiled = cr.compile(step)
+    found = [compiled(row[None]).item() for row in given]
+    (losses,) = compiled.program(given[:1]).loop([given], np.arange(len(given))[:, None])
+    np.testing.assert_array_equal(losses, np.array(found, losses.dtype))
+    assert count.item() == 2 * len(given)
+
+
+def test_what_has_many_lookups_looks_at_some_of_them_before_and_at_the_others_when_they_are_used() -> None:
+    many = trace(lambda i: cr.stack([cr.take(X, i[:, t], axis=0) for t in range(100)]), np.zeros((2, 100), int))
+    assert 0 < len(many.checks) < 100
+    program = Program(many)
+    for place in (0, 99):
+        index = np.zeros((2, 100), int)
+        index[1, place] = 3
+        with pytest.raises(cr.ChainruleError, match=r"out of range for length 3|out of bounds for axis 0 of length 3"):
+            program(index)
+        index[1, place] = 2
+        program(index)
+
+
+@pytest.mark.parametrize("execute", [lambda traced: traced, Program])
+def test_an_index_that_is_computed_is_told_by_all(execute: Callable) -> None:
+    step = execute(trace(lambda x: cr.take(x[0], cr.argsort(x[1]) + 2), X))
+    with pytest.raises(cr.ArgumentError, match=r"test_checks.py:\d+: an index is out of bounds for axis 0 of length 4"):
+        step(X)
+
+
+def test_a_call_that_was_interrupted_before_it_was_looked_at_says_nothing_of_the_next_one() -> None:
+    program = Program(trace(lambda x: cr.take(x[0], cr.astype(cr.sum(x, axis=0), cr.int64)), X))
+    run = program.ready()
+    good, check = np.zeros((3, 4), "f"), Run.check
+
+    def interrupted(run: Run) -> None:
+        raise KeyboardInterrupt
+
+    Run.check = interrupted
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            program(X)
+    finally:
+        Run.check = check
+    assert run.status.any()
+    program(good)
+    with pytest.raises(cr.ArgumentError, match="out of bounds"):
+        program(X)
+
+
+def test_an_axis_may_be_longer_than_an_index_of_its_type_can_be() -> None:
+    f = cr.compile(lambda x, i: cr.take(cr.broadcast_to(x, (2**33,)), i))
+    assert f(np.float32(1), np.array([5, -7], np.int32)).tolist() == [1.0, 1.0]
 
 
 def test_a_symbol_of_another_trace_is_refused() -> None:

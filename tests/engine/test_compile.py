@@ -112,13 +112,41 @@ def twice(x: cr.Tensor) -> cr.Tensor:
     return x * 2
 
 
+def slow(x: cr.Tensor) -> cr.Tensor:
+    return x * 3
+
+
+class WithMethod(nn.Module):
+    """A network that compiles a method of its own."""
+
+    def __init__(self) -> None:
+        self.layer = nn.Dense(3, 1)
+        self.run = cr.compile(self.forward)
+
+    def forward(self, x: cr.Tensor) -> cr.Tensor:
+        return self.layer(x)
+
+
 def test_it_is_copied_and_pickled_as_any_function_also_after_a_call() -> None:
     twice(X)
     assert copy.copy(twice) is copy.deepcopy(twice) is pickle.loads(pickle.dumps(twice)) is twice
+    for one in (fast := cr.compile(slow), copy.copy(fast), copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        assert one(X).tolist() == (X * 3).tolist()
     holder = copy.deepcopy({"step": cr.compile(lambda x: x + 1), "x": X})
     assert holder["step"](holder["x"]).tolist() == (X + 1).tolist()
     with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
         pickle.dumps(holder)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_compiled_method_goes_with_the_copy_of_its_object(copied) -> None:
+    net = WithMethod()
+    before = net.run(X[None]).tolist()
+    other = copied(net)
+    assert other.run(X[None]).tolist() == before
+    other.layer.weight.assign(other.layer.weight + 1.0)
+    assert other.run(X[None]).tolist() == other.forward(cr.asarray(X[None])).tolist() != before
+    assert net.run(X[None]).tolist() == before
 
 
 def test_a_state_is_itself_whatever_its_value() -> None:

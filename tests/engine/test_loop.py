@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +348,49 @@ def test_a_loop_ends_before_the_step_that_is_refused(threads: int, has_variant: 
     for name, array in {**net.arrays(), **optimizer.arrays()}.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
     program.loop([x, y], rows)  # nothing of it is left
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_of_a_loop_each_step_is_asked_for_what_it_looks_up_itself(threads: int) -> None:
+    cr.threads(threads)
+    x, index = np.random.default_rng(0).random((40, 6), "f"), np.zeros(40, np.int64)
+    index[11] = 7
+    count, rows = cr.State(np.zeros((), np.int64), "count"), np.arange(20).reshape(10, 2)
+
+    def plain(x, i):
+        count.assign(count + 1)
+        return cr.sum(x), cr.sum(i)
+
+    def lookup(x, i):
+        return *plain(x, i), cr.sum(x[cr.arange(2), i])
+
+    for step, variant, at, made in (
+        (plain, lookup, np.ones(10, bool), 5),
+        (plain, lookup, np.zeros(10, bool), 10),
+        (plain, lookup, np.arange(10) == 5, 5),
+        (plain, lookup, np.arange(10) != 5, 10),
+    ):
+        count.assign(np.zeros((), np.int64))
+        programs = [Program(trace(each, x[:2], index[:2])) for each in (step, variant)]
+        loop = partial(programs[0].loop, [x, index], rows, variant=programs[1], at=at)
+        if made == 10:
+            assert len(loop()[0]) == 10
+        else:
+            with pytest.raises(cr.ShapeError, match=r"index for axis 1: 7 at \(1,\) is out of range for length 6"):
+                loop()
+        assert count.item() == made
+
+    def looking(x, i):
+        found = x[cr.arange(2), i]
+        return *plain(x, i), cr.sum(found)
+
+    def without(x, i):
+        return *plain(x, i), cr.max(x)
+
+    programs = [Program(trace(each, x[:2], index[:2])) for each in (looking, without)]
+    assert len(programs[0].loop([x, index], rows, variant=programs[1], at=np.arange(10) == 5)[0]) == 10
+    with pytest.raises(cr.ShapeError, match="7 at"):
+        programs[0].loop([x, index], rows, variant=programs[1], at=np.arange(10) == 4)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

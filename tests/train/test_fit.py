@@ -539,6 +539,36 @@ def test_an_index_that_is_no_row_of_an_embedding_moves_nothing(compile: bool) ->
     assert bits(net) == before
 
 
+class Logarithms(nn.Sequential):
+    """Answers with logarithms of probabilities."""
+
+    def __call__(self, x: cr.Tensor) -> cr.Tensor:
+        return cr.log_softmax(super().__call__(x))
+
+
+class Pairs(nn.Sequential):
+    """Answers with three pairs of scores."""
+
+    def __call__(self, x: cr.Tensor) -> cr.Tensor:
+        return cr.reshape(super().__call__(x), (len(x), 3, 2))
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "net", "targets", "message"),
+    [
+        ("kl_divergence", Logarithms(nn.Dense(4, 3)), np.ones((150, 3), int), "in row 0 of the targets sum to 3"),
+        ("kl_divergence", Logarithms(nn.Dense(4, 3)), -np.eye(3, dtype=int)[[0] * 150], "-1.0 in row 0, column 0"),
+        ("hinge", Pairs(nn.Dense(4, 6)), np.full((150, 3, 2), 7.0), "7.0 in row 0"),
+    ],
+)
+def test_targets_of_any_type_are_looked_at(iris: Data, loss: str, net, targets, message: str, compile: bool) -> None:
+    before = bits(net)
+    with pytest.raises(ArgumentError, match=message):
+        fit(net, (iris[0], targets), loss=loss, epochs=1, compile=compile, progress=False)
+    assert bits(net) == before
+
+
 def test_a_network_without_parameters_cannot_learn(iris: Data) -> None:
     with pytest.raises(ArgumentError, match="Tanh has no parameters"):
         fit(nn.Tanh(), iris, loss="mse")

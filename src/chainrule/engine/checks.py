@@ -1,8 +1,9 @@
 """What must hold of numbers, such as that an index is one: looked at now, or before a compiled step begins.
 
-A check is written once, next to what needs it. Where the numbers are there it is made at once. In a trace it is noted
-down; what depends on the arguments alone, by ops that cost next to nothing, becomes a guard: a small program of its own
-that counts what is wrong, and runs before each step, so that a step on wrong arguments has changed nothing.
+A check is written next to what needs it. Where the numbers are there it is made at once. In a trace it is noted down;
+what is told from the arguments by plain arithmetic becomes a guard: a small program of its own that counts what is
+wrong, and runs before each step, so that a step on wrong arguments has changed nothing. It computes in an order of its
+own, so where it finds something the reference has the last word.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from chainrule.engine.tensor import METHODS, Tensor, cast
 from chainrule.errors import ChainruleError
 
 Array = np.ndarray[Any, Any]
-# Ops that a guard does not repeat: their work is not in proportion to what they are given, or they are no function.
-_COSTLY = {
-    Op.CUSTOM, Op.SUM, Op.PROD, Op.MAX, Op.MIN, Op.ARGMAX, Op.ARGMIN, Op.CUMSUM, Op.ARGSORT, Op.MATMUL, Op.TAKE,
-    Op.SCATTER_ADD, Op.RANDOM_BITS,
+_PLAIN = {  # ops that cost next to nothing for each element
+    Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.CEIL, Op.ROUND, Op.TRUNC, Op.NOT, Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM,
+    Op.MINIMUM, Op.EQUAL, Op.NOT_EQUAL, Op.LESS, Op.LESS_EQUAL, Op.AND, Op.OR, Op.XOR, Op.WHERE, Op.CAST,
+    Op.STOP_GRADIENT, Op.RESHAPE, Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.PAD, Op.CONCAT, Op.FLIP,
 }  # fmt: skip
+_MOST = 64  # checks of one guard: of a sequence that was unrolled there may be thousands
 _TOGETHER = 4  # checks of as many elements: few enough that those of a long sequence share their code
 _asked: ContextVar[bool] = ContextVar("asked", default=True)
 
@@ -71,8 +73,8 @@ def require(given: Tensor, right: Callable[[Any], Any], refusal: Callable[[Array
 
 
 @contextmanager
-def looked_at() -> Iterator[None]:
-    """What is traced in this block need not ask of its arguments what has been looked at already."""
+def checked_already() -> Iterator[None]:
+    """What is traced in this block need not ask: all that it would ask has been looked at, or is asked already."""
     token = _asked.set(False)
     try:
         yield
@@ -88,14 +90,15 @@ def _refused(
     return refusal(values, tuple([int(i) for i in np.argwhere(wrong)[0]])) if wrong.any() else None
 
 
-def guarded(checks: Iterable[Check], arguments: Sequence[Node]) -> tuple[tuple[Check, ...], Graph | None]:
+def guard_of(checks: Iterable[Check], arguments: Sequence[Node]) -> tuple[tuple[Check, ...], Graph | None]:
     """The checks that can be made before a step, and the graph that counts where its arguments are wrong."""
     checks = [*checks]
-    known = set(arguments)
+    known, room = set(arguments), max([node.size for node in arguments], default=0)
     for node in toposort([check.given for check in checks]):
-        if node.value is not None or (node.inputs and node.op not in _COSTLY and known.issuperset(node.inputs)):
+        is_plain = node.inputs and node.op in _PLAIN and node.size <= room
+        if node.value is not None or (is_plain and known.issuperset(node.inputs)):
             known.add(node)
-    checks = [check for check in checks if check.given in known]
+    checks = [check for check in checks if check.given in known][:_MOST]
     if not checks:
         return (), None
     by_size: dict[int, list[Tensor]] = {}

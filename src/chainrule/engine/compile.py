@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -72,6 +73,9 @@ def compile(function: Callable[..., R] | None = None, /) -> Any:
     TraceError
         On the first call, where `function` needs a number while there are only symbols: a Python branch on a tensor,
         `float(x)`, a selection by a boolean tensor. The message names the line and what to write instead.
+    ShapeError, ArgumentError
+        On any call, where an index, a class number or another target is none. What can be told from the arguments by
+        plain arithmetic is refused before the step begins; an index that is computed otherwise, after it.
 
     Examples
     --------
@@ -107,17 +111,14 @@ class Compiled(Generic[R]):
         self._quick: dict[Hashable, tuple[_Version, Run]] = {}  # for calls with nothing but tensors and arrays
         self._made: Counter[frozenset[object]] = Counter()  # programs for training, for evaluation, for neither
 
-    def __copy__(self) -> Compiled[R]:
-        return self
-
-    def __deepcopy__(self, _memo: object) -> Compiled[R]:
-        """Itself, as any function: a copy would be of the same code over the same parameters."""
-        return self
-
-    def __reduce__(self) -> str:
-        """Pickled as any function: by the name under which its module has it."""
-        name: str = vars(self).get("__qualname__", self._name)
-        return name
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Copied and pickled without its programs: by name where its module has it under that name, as a function is;
+        else as what compiles a copy of its function, which of a method goes with the object."""
+        name = str(vars(self).get("__qualname__", self._name))
+        found: Any = sys.modules.get(str(self.__module__))
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (Compiled, (self._function,))
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else _Method(self, instance)

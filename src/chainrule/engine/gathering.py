@@ -8,7 +8,8 @@ from chainrule.engine.dtypes import DType
 
 LOOP = "loop"  # the name of the function
 STEP_AT, STEPS, ROWS, STOP, HALT, DONE, VARIANT_AT, VARIANT_JOB = range(8)  # words of a loop: see `loop.py`
-TURNS, PLACES, APART, GUARD_AT, GUARD_JOB, FOUND, WRONG, FIRST = range(8, 16)
+TURNS, PLACES, APART, WRONG = range(8, 12)
+GUARDS, FIRST = 12, 18  # of the step, and of its variant: address, job, and where it counts; without one 0
 JOB, ROWS_AT, SOON_AT, SITES = 9, 6, 7, 8  # words of a job, and what some of them are: see `emit.py`
 Results = tuple[int, tuple[int, ...]]  # the slot of the first result in a program's table, and the bytes of each
 

@@ -125,6 +125,12 @@ def toposort(outputs: Iterable[Node], through: Callable[[Node], bool] | None = N
     return order
 
 
+def looked_up(node: Node) -> tuple[int, int]:
+    """Along which axis a TAKE or SCATTER_ADD looks something up, and how long it is."""
+    axis: int = node.attributes["axis"]
+    return axis, node.shape[axis] if node.op is Op.SCATTER_ADD else node.inputs[0].shape[axis]
+
+
 # --- Shapes and data types ---------------------------------------------------------------------------------------
 
 Result = tuple[Shape, DType]

@@ -1,15 +1,15 @@
 """Many steps in one native call: batches are gathered, the step is run, its results are written down, again and again.
 
     loop(job, thread, threads)      job: as for a step; its sixth word points to the loop's own words, in this order:
-    step, steps, rows, stop, halt, done, variant, its job, turns, places, apart, guard, its job, found, wrong,
-    sources..., results..., more...
+    step, steps, rows, stop, halt, done, variant, its job, turns, places, apart, wrong,
+    guard, its job, found, the same of the variant, sources..., results..., more...
 
 The rows of each batch are gathered by an array of numbers from row-major arrays of any numeric type, and converted on
 the way; but not where the argument of the step is the source itself, as it reads rows where they lie. It is told their
 numbers, which begin at `places`, and `apart` further for each step; 0 where all are gathered. A flag is looked at
-before every step, so that a run ends soon after it is raised. A guard, if the step has one, looks at each batch and
-counts at `found` what is wrong with it: then the step is not made. After one in which something went `wrong`, as it
-noted down in its status, there is none either.
+before every step, so that a run ends soon after it is raised. A guard, if the step or the variant has one, looks at its
+batches and counts at `found` what is wrong: then that step is not made. After one in which something went `wrong`, as
+it noted down in its status, there is none either.
 
 A variant is another step over the same batch and the same states, with a job of its own, that takes the place of the
 step where it has a turn: its number from 0, or -1. It gives the results of the step, and `more` beside them.
@@ -28,9 +28,7 @@ from chainrule.engine.gathering import (
     APART,
     DONE,
     FIRST,
-    FOUND,
-    GUARD_AT,
-    GUARD_JOB,
+    GUARDS,
     HALT,
     LOOP,
     PLACES,
@@ -83,7 +81,7 @@ def loop_text(
     target
         The processor.
     guarded
-        Whether the step has a guard.
+        Whether the step or the variant has a guard.
     """
     code = Code(LOOP, [("ptr", "job"), ("i64", "thread"), ("i64", "threads")], **target.options)
     table, team = (code.let(f"load ptr, ptr {code.element('ptr', '%job', str(word))}") for word in (0, 1))
@@ -108,7 +106,7 @@ def loop_text(
         code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
         if guarded:
             with code.when(first_thread), code.when(code.let(f"icmp eq i64 {code.get('i64', halt)}, 0")):
-                _ask_guard(code, own, halt, wrong)
+                _ask_guard(code, own, turn, (halt, wrong))
             code.do(f"call void @barrier(ptr {team}, i64 %thread, i64 %threads)")
         on = code.let(f"icmp eq i64 {code.let(f'load i64, ptr {halt}')}, 0")
         with code.when(on):
@@ -133,13 +131,18 @@ def _word(code: Code, own: str, number: int, kind: str = "ptr") -> str:
     return code.let(f"load {kind}, ptr {code.element('ptr', own, str(number))}")
 
 
-def _ask_guard(code: Code, own: str, halt: str, wrong: str) -> None:
+def _ask_guard(code: Code, own: str, turn: str | None, flags: Sequence[str]) -> None:
     """Let the guard look at the batch: if it finds something, neither this step is made nor any after it."""
-    code.do(f"call void {_word(code, own, GUARD_AT)}(ptr {_word(code, own, GUARD_JOB)}, i64 0, i64 1)")
-    found = code.get("i64", _word(code, own, FOUND))
-    with code.when(code.let(f"icmp ne i64 {found}, 0")):
-        for word in (halt, wrong):
-            code.set("i64", word, "1")
+    first = str(GUARDS)
+    if turn:
+        first = code.let(f"select i1 {code.let(f'icmp slt i64 {turn}, 0')}, i64 {GUARDS}, i64 {GUARDS + 3}")
+    words = code.element("ptr", own, first)
+    guard, job, found = (code.get("ptr", code.element("ptr", words, str(word))) for word in range(3))
+    with code.when(code.let(f"icmp ne ptr {guard}, null")):
+        code.do(f"call void {guard}(ptr {job}, i64 0, i64 1)")
+        with code.when(code.let(f"icmp ne i64 {code.get('i64', found)}, 0")):
+            for flag in flags:
+                code.set("i64", flag, "1")
 
 
 def _look_at_status(code: Code, job: str, wrong: str) -> None:

@@ -53,11 +53,13 @@ class Program:
         What to compile.
     target
         For which processor; by default this one.
+    is_guard
+        Whether it only looks at the arguments of another one, before that runs.
     """
 
     _run: Run | None = None
 
-    def __init__(self, traced: Traced, target: Target | None = None) -> None:
+    def __init__(self, traced: Traced, target: Target | None = None, *, is_guard: bool = False) -> None:
         if target is None and not is_host_known():
             _stages_type()  # loads the compiler while LLVM is loaded, which then can tell
         self.traced, self.target = traced, target or host()
@@ -67,12 +69,12 @@ class Program:
         self._key = recipe.recipe_key(traced, self.target)
         self._recipe = recipe.load(self._key)
         self._native: Native | None = None
-        self._guard = None if traced.guard is None else _Guard(traced.guard, target)
+        self._guard = None if traced.guard is None else Program(traced.guard, target, is_guard=True)
         if self._recipe is None:
             soon()
         if self._recipe is None and not self._stages().module.is_alone and target is None:
             team().prepare()
-        if not isinstance(self, _Guard):
+        if not is_guard:
             _show(self)
 
     @property
@@ -138,19 +140,20 @@ class Program:
         Of two threads that call for the first time at once both make one, and both take the one that was put down
         first. There is no lock, because a process that is forked meanwhile would never see it released.
         """
-        if self._guard and self._run is None:
-            self._guard.prepare()
+        if self._guard and self._guard._recipe is None:  # a thread compiles it meanwhile
+            module = self._guard.module
+            ahead(lambda: module.text, self.target, key_of(module.signature, self.target))
         made = self._run or self._runner(*self._recipe_and_code())
         found: Run = vars(self).setdefault("_run", made)
         return found
 
     def _runner(self, made: Recipe, native: Native) -> Run:
+        guard = None if self._guard is None else self._guard._runner(*self._guard._recipe_and_code())
         written = set(self.traced.writes)
         copies = sum(state.look().nbytes for state in written if not state.is_lent)
         results = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._results)
         scratch = made.scratch * (1 if made.is_alone else team().size)
         require_room(made.arena + scratch + results + copies, copies, lambda: self.memory)
-        guard = None if self._guard is None else self._guard._runner(*self._guard._recipe_and_code())
         return Run(made, native, self.target, self._arguments, self._results, self.traced, guard)
 
     @property
@@ -228,7 +231,9 @@ class Program:
         Raises
         ------
         ShapeError, DTypeError, ArgumentError
-            If an array or the variant does not fit the step, or a number is not that of a row.
+            If an array or the variant does not fit the step, or a number is not that of a row. Or if a step is refused
+            for what it is given, such as an index that is none: the steps before it have been made, and assigned the
+            states; what they gave is lost.
         """
         if not isinstance(variant, Program | None):
             raise ArgumentError(
@@ -240,20 +245,10 @@ class Program:
         chosen = None if at is None else np.asarray(at)
         if self._recipe is None:  # the step is to be compiled yet
             sources = [array.dtype for array in arrays]
-            states, guarded = len(self.traced.reads), self._guard is not None
-            more = None if other is None else other.table_of_results()
+            states, more = len(self.traced.reads), None if other is None else other.table_of_results()
+            guarded = bool(self._guard or (variant and variant._guard))
             prepare_loop(self._arguments, states, self._results, sources, more, self.target, guarded=guarded)
         return self.ready().loop(arrays, np.asarray(rows), stop or Stop(), other, chosen)
-
-
-class _Guard(Program):
-    """What tells of arguments, before a step, whether it can be made on them."""
-
-    def prepare(self) -> None:
-        """Let a thread compile it, unless it is kept, while the step is being compiled."""
-        if self._recipe is None:
-            module = self.module
-            ahead(lambda: module.text, self.target, key_of(module.signature, self.target))
 
 
 @cache

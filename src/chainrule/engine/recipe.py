@@ -17,7 +17,7 @@ import numpy as np
 
 from chainrule.engine import cache
 from chainrule.engine.dtypes import DTYPES
-from chainrule.engine.graph import Node
+from chainrule.engine.graph import Node, looked_up
 from chainrule.engine.native import keep, key_of
 from chainrule.engine.op import Op
 from chainrule.engine.target import Target
@@ -95,7 +95,7 @@ class Recipe(NamedTuple):
                     for node in module.plan.constants
                 ]
             ),
-            tuple([Site(origins[id(node.provenance)], *_axis_and_length(node)) for node in module.sites]),
+            tuple([Site(origins[id(node.provenance)], *looked_up(node)) for node in module.sites]),
         )
 
     def arrays(self, traced: Traced) -> list[Array]:
@@ -199,9 +199,3 @@ def _read(one: Stored) -> Array:
 def _value(node: Node) -> Array:
     assert node.value is not None, "a constant has a value"
     return node.value
-
-
-def _axis_and_length(node: Node) -> tuple[int, int]:
-    """Along which axis a node looks something up, and how long it is."""
-    axis: int = node.attributes["axis"]
-    return axis, node.shape[axis] if node.op is Op.SCATTER_ADD else node.inputs[0].shape[axis]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.erf import erf
-from chainrule.engine.graph import Graph, Node, Shape
+from chainrule.engine.graph import Graph, Node, Shape, looked_up
 from chainrule.engine.op import Op
 from chainrule.engine.philox import random_bits
+from chainrule.errors import ArgumentError
 
 Array = np.ndarray[Any, Any]
 
@@ -27,8 +28,13 @@ def run(graph: Graph, feeds: Mapping[Node, Array]) -> list[Array]:
             continue
         if node.value is not None:
             environment[node] = node.value
-        else:
+            continue
+        try:
             environment[node] = evaluate(node.op, [environment[source] for source in node.inputs], node.attributes)
+        except IndexError as error:
+            axis, length = looked_up(node)
+            what = f"an index is out of bounds for axis {axis} of length {length}."
+            raise ArgumentError(f"{node.provenance}: {what}") from error
     return [environment[node] for node in graph.outputs]
 
 

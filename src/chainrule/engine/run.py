@@ -29,9 +29,7 @@ from chainrule.engine.gathering import (
     APART,
     DONE,
     FIRST,
-    FOUND,
-    GUARD_AT,
-    GUARD_JOB,
+    GUARDS,
     JOB,
     LOOP,
     PLACES,
@@ -45,6 +43,7 @@ from chainrule.engine.gathering import (
     TURNS,
     VARIANT_AT,
     VARIANT_JOB,
+    WRONG,
     Results,
 )
 from chainrule.engine.graph import Shape
@@ -111,7 +110,7 @@ class Run:
     ) -> None:
         self.recipe, self.native, self.target, self.traced, self.guard = recipe, native, target, traced, guard
         self.arguments, self.results = arguments, results
-        self.looked_at = _looked_at(traced)
+        self.guarded = _guarded(traced)
         self.states = states = traced.reads
         written = set(traced.writes)
         self.written = [state in written for state in states]
@@ -147,6 +146,8 @@ class Run:
         self.lock = threading.RLock()
         if guard is not None:
             guard._bind_places()
+        counted = None if guard is None else guard.outputs[0]
+        self.found = np.zeros((), np.int64) if counted is None else counted  # how many wrong numbers
         _runs.add(self)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
@@ -175,11 +176,14 @@ class Run:
             fresh = self._bind_results() if self.large else {}
             if self.guard is not None:
                 self.guard.alone()
-                if self.guard.outputs[0]:
-                    raise self._refused(arguments)
-            self.step()
+                if self.found:
+                    self.refuse(arguments)
             if self.recipe.sites:
+                self.status[:] = 0  # an interrupt may have kept it from being looked at
+                self.step()
                 self.check()
+            else:
+                self.step()
             return [place.copy() if place is not None else fresh[number] for number, place in enumerate(self.outputs)]
 
     def _bind_results(self) -> dict[int, Array]:
@@ -281,15 +285,10 @@ class Run:
         words[PLACES], words[APART] = address_of(rows), rows.shape[1] * bool(in_place)
         if variant is not None:
             words[VARIANT_AT], words[VARIANT_JOB] = variant.address, variant.job_at
-        wrong = None if self.guard is None else self.guard.outputs[0]
-        if self.guard is not None and wrong is not None:
-            words[GUARD_AT], words[GUARD_JOB], words[FOUND] = self.guard.address, self.guard.job_at, address_of(wrong)
         # In one order, so that two loops never wait for each other; of one run the lock is taken twice.
         first, last_run = min(runs, key=id), max(runs, key=id)
         with _enter_once(first), last_run.lock if last_run is first else _enter_once(last_run):
             address = self._loop_for([array.dtype for array in data], variant)
-            if wrong is not None:
-                wrong[...] = 0
             for number, argument in enumerate(self.arguments):
                 if number not in in_place and number not in self.batches:
                     self.batches[number] = _place(*argument)
@@ -297,19 +296,23 @@ class Run:
                 run.bind_batches([kept[n] if n in in_place else self.batches[n] for n in range(len(kept))])
             moving = [(ROWS, rows), (PLACES, rows), *enumerate(results, FIRST + len(data))]
             moving += [] if turns is None else [(TURNS, turns)]
-            done, last = 0, self.steps
+            done, last, guards, is_mistaken = 0, self.steps, _guards(runs), False
             while done < len(rows) and not stop.word[0]:
                 alone = self.pace.alone
-                words[STEPS] = min(max(1, last // 4) if self.pace.is_trial else last, len(rows) - done)
+                most = 1 if is_mistaken else max(1, last // 4) if self.pace.is_trial else last
+                words[STEPS] = min(most, len(rows) - done)
+                words[GUARDS : GUARDS + len(guards)] = 0 if is_mistaken else guards
                 for slot, array in moving:
                     words[slot] = address_of(array) + done * array.strides[0]
                 began = time.perf_counter()
                 self._slice(address, words, runs, alone=alone)
                 passed = time.perf_counter() - began
                 made = int(words[DONE])
-                if wrong is not None and wrong:
+                is_mistaken = any(run.found for run in runs)  # a guard, unless the reference refuses the batch too
+                if is_mistaken:
                     batch = rows[done + made]
-                    raise self._refused([a[batch].astype(t) for a, (_, t) in zip(kept, self.arguments, strict=True)])
+                    for run in runs:
+                        run.refuse([a[batch].astype(t) for a, (_, t) in zip(kept, self.arguments, strict=True)])
                 seconds = passed / max(1, made)
                 if passed >= _TELLING:
                     self.pace.note(alone, seconds, made)
@@ -328,7 +331,7 @@ class Run:
 
     def _slice(self, address: int, words: Array, runs: list[Run], *, alone: bool) -> None:
         """Some steps in one native call."""
-        self.job[5], words[DONE] = address_of(words), 0
+        self.job[5], words[DONE], words[WRONG] = address_of(words), 0, 0
         for run in (*runs, self):  # this one again: where a variant assigns what it only reads, it has moved
             run.bind_states()
             if not alone:
@@ -341,16 +344,15 @@ class Run:
     def _in_place(self, data: Sequence[Array], variant: Run | None) -> tuple[int, ...]:
         """The arguments whose rows a loop need not gather: all that the step reads where they lie, or none."""
         found = self.recipe.in_place
-        fits = self.looked_at.isdisjoint(found) and all(
-            data[number].dtype == self.arguments[number][1] for number in found
-        )
+        guarded = self.guarded | (variant.guarded if variant else frozenset())
+        fits = all(data[number].dtype == self.arguments[number][1] and number not in guarded for number in found)
         return found if fits and (variant is None or variant.recipe.in_place == found) else ()
 
     def _loop_for(self, sources: list[np.dtype[Any]], variant: Run | None) -> int:
         """The address of the loop that gathers from arrays of these types."""
         key = tuple(sources), None if variant is None else variant.table_of_results()
         if key not in self.loops:
-            tables, guarded = (self.table_of_results(), key[1]), self.guard is not None
+            tables, guarded = (self.table_of_results(), key[1]), bool(self.guard or (variant and variant.guard))
             native = Native(*loop_module(self.arguments, sources, *tables, self.target, guarded=guarded))
             self.loops[key] = native, native.address(LOOP)
         return self.loops[key][1]
@@ -369,10 +371,13 @@ class Run:
             )
         return count
 
-    def _refused(self, arguments: Sequence[Array]) -> ChainruleError:
-        """Why a step cannot be made on these arguments."""
-        error = self.traced.refused(arguments)
-        return error or ArgumentError("an argument is so near to what is refused that it is refused for rounding.")
+    def refuse(self, arguments: Sequence[Array]) -> None:
+        """Raise why a step cannot be made on arguments in which the guard found something, unless it was mistaken."""
+        if self.found:
+            self.found[...] = 0
+            error = self.traced.refused(arguments)
+            if error is not None:
+                raise error
 
     def check(self) -> None:
         """Raise what the native code could not."""
@@ -384,13 +389,22 @@ class Run:
             raise ArgumentError(f"{place}: an index is out of bounds for axis {site.axis} of length {site.length}.")
 
 
-def _looked_at(traced: Traced) -> frozenset[int]:
+def _guarded(traced: Traced) -> frozenset[int]:
     """The numbers of the arguments that its guard reads."""
     if traced.guard is None:
         return frozenset()
     graph = traced.guard.graph
     read = {source for node in graph.nodes for source in node.inputs}
     return frozenset([number for number, node in enumerate(graph.inputs) if node in read])
+
+
+def _guards(runs: Sequence[Run]) -> list[int]:
+    """For each run the address of its guard, its job, and where it counts what it finds; zeros where there is none."""
+    found: list[int] = []
+    for run in runs:
+        run.found[...] = 0
+        found += [0, 0, 0] if run.guard is None else [run.guard.address, run.guard.job_at, address_of(run.found)]
+    return found
 
 
 def _share_room(runs: Sequence[Run]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine import reference
-from chainrule.engine.checks import Check, first_error, guarded
+from chainrule.engine.checks import Check, first_error, guard_of
 from chainrule.engine.context import Mode, relied_on, rely_on, trace_scope
 from chainrule.engine.dtypes import is_floating
 from chainrule.engine.graph import Graph, Node
@@ -130,7 +130,7 @@ def trace(f: Callable[..., Any], *arguments: Any, names: Sequence[str] | None = 
     try:
         with entering(sys._getframe()), trace_scope(recorder):
             returned = f(*map(Tensor, symbols))
-            checks, guard = guarded(recorder.checks, symbols)
+            checks, guard = guard_of(recorder.checks, symbols)
     finally:
         relied_on.reset(token)
     results = tuple(returned) if isinstance(returned, tuple | list) else (returned,)

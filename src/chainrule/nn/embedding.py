@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engine.checks import require
+from chainrule.engine.checks import checked_already, require
 from chainrule.engine.dtypes import int64
 from chainrule.engine.functions import astype, concat, take, where
 from chainrule.engine.random import Generator
@@ -76,7 +76,8 @@ class Embedding(Module):
         require(indices, lambda each: (each >= 0) & (each < count), refusal)
         if indices.node.value is None:  # what turns out only within a step must not count from the end
             indices = where(indices < 0, count, indices)
-        return take(self.weight, indices, axis=0)
+        with checked_already():
+            return take(self.weight, indices, axis=0)
 
 
 class EmbeddedColumns(Module):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine.checks import require
+from chainrule.engine.checks import checked_already, require
 from chainrule.engine.dtypes import int64, is_floating
 from chainrule.engine.functions import (
     abs,
@@ -152,8 +152,9 @@ def cross_entropy(
         weighted = share if by_class is None else share * by_class
         return _reduce("cross_entropy", -sum_over(weighted * logarithms, axis=1), weights, reduction)
     truth = _labels("cross_entropy", truth, rows, classes)
-    chosen = -squeeze(take_along_axis(logarithms, expand_dims(truth, axis=1), axis=1), axis=1)
-    own_weight = None if by_class is None else take(by_class, truth)
+    with checked_already():
+        chosen = -squeeze(take_along_axis(logarithms, expand_dims(truth, axis=1), axis=1), axis=1)
+        own_weight = None if by_class is None else take(by_class, truth)
     loss = chosen if own_weight is None else chosen * own_weight
     if label_smoothing:
         spread = -mean(logarithms if by_class is None else logarithms * by_class, axis=1)
@@ -196,8 +197,9 @@ def hinge(
     if scores.ndim == 2 and scores.shape[1] > 1:
         rows, classes = scores.shape
         truth = _labels("hinge", truth, rows, classes)
-        own = take_along_axis(scores, expand_dims(truth, axis=1), axis=1)
-        other = 1 - one_hot(truth, classes, dtype=scores.dtype)
+        with checked_already():
+            own = take_along_axis(scores, expand_dims(truth, axis=1), axis=1)
+            other = 1 - one_hot(truth, classes, dtype=scores.dtype)
         return _reduce("hinge", sum_over(relu(margin - own + scores) * other, axis=1) / classes, weights, reduction)
     scores, truth = _alike("hinge", scores, truth)
     wanted = "a class: 0 and 1, or -1 and 1"

@@ -222,10 +222,11 @@ def _classes(y: Array, loss: Loss) -> Array | None:
     return labels if labels.dtype.kind in "iub" or (labels == np.round(labels)).all() else None
 
 
-def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> None:
+def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> bool:
     """Refuse targets that the loss cannot take, all rows at once, with the first wrong one.
 
-    `answers` is the shape of what the network gives for a few rows.
+    `answers` is the shape of what the network gives for a few rows. Tells whether everything was looked at that the
+    loss of that name looks at in targets.
 
     Raises
     ------
@@ -238,7 +239,7 @@ def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> None:
     if loss.name in ("cross_entropy", "kl_divergence") and y.dtype.kind == "f" and y.ndim == 2 == len(answers):
         if y.shape[1] == answers[1]:
             check_probabilities(loss.name, asarray(y))
-        return
+        return bool(y.shape[1] == answers[1])
     if loss.name in ("cross_entropy", "hinge") and y.dtype.kind in "iu" and len(answers) == 2 and answers[1] > 1:
         wrong = (y < 0) | (y >= answers[1])
         wanted = (
@@ -255,7 +256,8 @@ def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> None:
         wrong = y < 0
         wanted = "poisson expects counts from 0"
     else:
-        return
+        return False
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise DataError(f"y holds {y[place]} in row {place[0]} (counted from 0), but {wanted}.")
+    return True

@@ -45,12 +45,11 @@ class NativeSteps:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         of = trainer.net, trainer.loss, trainer.optimizer, bool(trainer.metrics)
-        is_known = trainer.trial is not None and trainer.trial.looks_at_targets
-        self.step = compiled_step(*of, expectation=trainer.trial, knows_targets=is_known)
+        self.step = compiled_step(*of, expectation=trainer.trial)
         self.watched = None  # the same step with what is measured in it
         if trainer.probe is not None:
             look = functools.partial(trainer.probe.measurement, trainer)
-            self.watched = compiled_step(*of, look, knows_targets=is_known)
+            self.watched = compiled_step(*of, look, trainer.trial)
         self.kept = _Kept()
         self.learned: dict[Program, list[State]] = {}
         self.last_batch: tuple[tuple[Array, ...], Array] | None = None  # the arrays, and the rows of the last step

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from chainrule.engine.backprop import Gradients, backpropagate
-from chainrule.engine.checks import looked_at
+from chainrule.engine.checks import checked_already
 from chainrule.engine.compile import Compiled, compile
 from chainrule.engine.context import no_grad
 from chainrule.engine.dtypes import DType, float32
@@ -44,6 +44,8 @@ class Measurement(Protocol):
 
 class Expectation(Protocol):
     """Refuses what network and loss return, where it does not fit; see `Trial`."""
+
+    targets_are_right: bool  # all of them, for these answers
 
     def require_answers(self, answers: Any, count: int) -> None:
         """They are the answers to so many rows."""
@@ -85,13 +87,11 @@ def compiled_step(
     with_guesses: bool,
     measurement: Callable[[], Measurement] | None = None,
     expectation: Expectation | None = None,
-    *,
-    knows_targets: bool = False,
 ) -> Compiled[Any]:
     """`train_step` as a native program of (x, y) or (x, y, weights), without looking for what is not finite.
 
     It returns the loss, the guesses where they are wanted, and what a measurement measures. What is expected is
-    required while it is traced. Where it `knows_targets`, all of them are right, and no step looks at its own.
+    required while it is traced; where all targets were looked at then, no step looks at its own.
     """
 
     def step(x: Tensor, y: Tensor, weights: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -99,7 +99,7 @@ def compiled_step(
         guesses = _guesses(net, x, look)
         if expectation:
             expectation.require_answers(guesses, len(x))
-        with looked_at() if knows_targets else nullcontext():
+        with checked_already() if expectation and expectation.targets_are_right else nullcontext():
             error = measured(loss, guesses, y, weights)
         if expectation:
             expectation.require_loss(error)

@@ -35,7 +35,7 @@ class Trial:
                 f"the loss {loss.name} takes no weights, but the data has some: write loss(..., weights)."
             )
         self.net, self.loss, self.rows = net, loss, rows
-        self.looks_at_targets = LOSSES.get(loss.name) == loss  # a loss of one's own may ask for more
+        self.targets_are_right = False  # all of them, as far as the loss asks
         self._answered = False
 
     def try_out(self) -> None:
@@ -71,7 +71,8 @@ class Trial:
             raise ShapeError(
                 f"{name} gives the shape {answers.shape} for {count} rows of X; it must answer row by row."
             )
-        check_targets(self.loss, self.rows.arrays[1], answers.shape)
+        is_sure = check_targets(self.loss, self.rows.arrays[1], answers.shape)
+        self.targets_are_right = is_sure and LOSSES.get(self.loss.name) == self.loss  # one of your own may ask for more
         self._answered = True
 
     def require_loss(self, error: Any) -> None:

@@ -143,8 +143,9 @@ def in_range(indices: Tensor, length: int, what: str) -> Tensor:
     def refusal(values: np.ndarray[Any, Any], place: tuple[int, ...]) -> ShapeError:
         return ShapeError(f"{what}: {int(values[place])} at {place} is out of range for length {length}.")
 
-    require(indices, lambda each: (each >= -length) & (each < length), refusal)
     known = indices.node.value
+    asked = cast(indices, int64) if known is None else indices  # a length may be larger than an int32
+    require(asked, lambda each: (each >= -length) & (each < length), refusal)
     if known is not None and not (known < 0).any():
         return cast(indices, int64)
     wide = cast(indices, int64)

@@ -151,7 +151,9 @@ class _Sums:
         self.code, self.kind, self.op = code, kind, op
         self.identity = kind.constant(_identity(op, kind.dtype))
         self.part = [code.variable(kind.type, self.identity) for _ in range(count)]
-        self.whole = [code.variable(kind.type, self.identity) for _ in range(count)]
+        # A sum begins with 0.0, as NumPy and PyTorch have it: that of nothing, or of -0.0, is 0.0.
+        begin = kind.constant(0) if op is Op.SUM else self.identity
+        self.whole = [code.variable(kind.type, begin) for _ in range(count)]
 
     def begin_part(self) -> None:
         for slot in self.part:
@@ -223,9 +225,10 @@ def _goal(body: Body, reduction: Reduction) -> str:
 
 
 def _identity(op: Op, dtype: DType) -> Any:
-    """The value with which a reduction begins."""
+    """The value that changes nothing."""
     if op is Op.SUM:
-        return 0  # not -0.0: the sum of nothing is 0, and of zeros of either sign 0, as NumPy and PyTorch have it
+        # Not 0.0: LLVM 20 takes 0/0 for 0 in lanes that are replaced by 0.0, and then does not replace them.
+        return -0.0 if dtype.kind == "f" else 0
     if op is Op.PROD:
         return 1
     if dtype.kind == "b":
