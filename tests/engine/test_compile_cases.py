@@ -54,9 +54,10 @@ def test_a_function_and_its_derivatives_compile(case: Case, dtype: str) -> None:
     compare(case, case.inputs(dtype), host())
 
 
+@pytest.mark.parametrize("kind", runnable())
 @pytest.mark.parametrize(("case", "shapes"), EDGES)
-def test_it_compiles_for_scalars_nothing_and_axes_of_length_one(case: Case, shapes: tuple) -> None:
-    compare(case, case.inputs("float32", shapes), host())
+def test_it_compiles_for_scalars_nothing_and_axes_of_length_one(case: Case, shapes: tuple, kind: str) -> None:
+    compare(case, case.inputs("float32", shapes), named(kind))
 
 
 @pytest.mark.parametrize("kind", RUNNABLE)
