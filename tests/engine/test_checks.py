@@ -86,7 +86,7 @@ def test_a_guard_repeats_nothing_that_costs_much_and_reads_no_state() -> None:
         lambda x: cr.take(X, state, axis=0),
         lambda x: cr.take(X, cr.astype(cr.sin(x[0]), cr.int64), axis=0),
         lambda x: cr.losses.binary_cross_entropy(x, cr.exp(x)),
-        lambda x: cr.losses.binary_cross_entropy(cr.zeros((50, 3, 3)), cr.broadcast_to(x, (50, 3, 3))),
+        lambda x: cr.losses.binary_cross_entropy(cr.zeros((500, 3, 3)), cr.broadcast_to(x, (500, 3, 3))),
     ):
         traced = trace(f, np.zeros((3, 3), "f"))
         assert traced.guard is None
@@ -110,13 +110,14 @@ def test_what_is_refused_for_rounding_alone_is_not_refused(dtype: str) -> None:
     """The sums of these rows are about as far from 1 as they may be; the guard adds in another order than NumPy."""
     rows = np.random.default_rng(0).random((2000, 7))
     rows = (rows / rows.sum(axis=1, keepdims=True) * 1.01).astype(dtype)
-    accepted = []
+    accepted, refused = [], []
     for row in rows:
         try:
             cr.losses.cross_entropy(np.zeros((1, 7)), row[None])
         except cr.ArgumentError:
-            continue
-        accepted.append(row)
+            refused.append(row)
+        else:
+            accepted.append(row)
     assert 100 < len(accepted) < 1900
     count = cr.State(np.zeros((), np.int64), "count")
 
@@ -130,6 +131,45 @@ def test_what_is_refused_for_rounding_alone_is_not_refused(dtype: str) -> None:
     (losses,) = compiled.program(given[:1]).loop([given], np.arange(len(given))[:, None])
     np.testing.assert_array_equal(losses, np.array(found, losses.dtype))
     assert count.item() == 2 * len(given)
+    for row in refused[:100]:
+        with pytest.raises(cr.ArgumentError, match=r"sum to 1\.01, not to 1"):
+            compiled(row[None])
+    assert count.item() == 2 * len(given)
+
+
+def test_a_number_that_is_none_is_no_index() -> None:
+    """NumPy makes the least integer of it, machine code 0."""
+    table = cr.nn.EmbeddedColumns([10, 4], [3, 2])
+    codes, compiled = np.array([[0.5, 2.0, 1.0], [0.5, np.nan, 1.0]]), cr.compile(table)
+    np.testing.assert_allclose(np.asarray(compiled(codes[:1])), np.asarray(table(codes[:1])), rtol=1e-6)
+    for call in (table, compiled):
+        with pytest.raises(cr.ShapeError, match=r"rows 0 to 9, but the index at \(1,\)"):
+            call(codes)
+    hidden = cr.compile(lambda x: cr.take(X, cr.astype(cr.where(x == x, x, 0.0), cr.int64), axis=0))
+    assert hidden(np.array([np.nan, 1.0])).tolist() == X[[0, 1]].tolist()
+
+
+@pytest.mark.parametrize(
+    "target", [lambda y: y / 255, lambda y: cr.broadcast_to(y[:, None] / 255, (2, 30)), lambda y: y // 255, cr.abs]
+)
+def test_targets_that_are_made_by_plain_arithmetic_are_looked_at(target: Callable) -> None:
+    f = cr.compile(lambda y: cr.losses.binary_cross_entropy(0 * target(y), target(y)))
+    f(np.array([0, 1], "f"))
+    with pytest.raises(cr.ArgumentError, match=r"target .* in row 1"):
+        f(np.array([0, 510], "f"))
+
+
+def test_of_many_targets_and_weights_all_are_looked_at() -> None:
+    columns, wrong = np.ones((4, 100), "f"), np.ones((4, 100), "f")
+    wrong[2, 90] = -7
+    targets = cr.compile(lambda y: sum(cr.losses.binary_cross_entropy(0 * y[:, t], y[:, t]) for t in range(100)))
+    weights = cr.compile(
+        lambda y: sum(cr.losses.mean_squared_error(y[:, t], y[:, t], weights=y[:, t]) for t in range(100))
+    )
+    for f, message in ((targets, "target -7.0 in row 2"), (weights, "weight -7.0 in row 2")):
+        f(columns)
+        with pytest.raises(cr.ArgumentError, match=message):
+            f(wrong)
 
 
 def test_what_has_many_lookups_looks_at_some_of_them_before_and_at_the_others_when_they_are_used() -> None:

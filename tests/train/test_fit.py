@@ -539,6 +539,29 @@ def test_an_index_that_is_no_row_of_an_embedding_moves_nothing(compile: bool) ->
     assert bits(net) == before
 
 
+@pytest.mark.parametrize("compile", [True, False])
+def test_targets_are_looked_at_in_the_type_in_which_the_network_works(iris: Data, compile: bool) -> None:
+    """Of these shares the sum is just not too large in double precision, and just too large in single precision."""
+    rng, shares = np.random.default_rng(0), np.full((150, 3), 1 / 3)
+    while abs(np.float32(shares[149]).sum() - 1) <= 1e-2:
+        shares[149] = rng.random(3)
+        shares[149] *= (1.01 - 1e-12) / shares[149].sum()
+    assert abs(shares[149].sum() - 1) < 1e-2
+    net = classifier()
+    before = bits(net)
+    with pytest.raises(ArgumentError, match=r"in row 149 of the targets sum to 1\.01"):
+        fit(net, (iris[0], shares), loss="cross_entropy", epochs=1, compile=compile, progress=False)
+    assert bits(net) == before
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_loss_of_your_own_may_have_the_name_of_another_and_take_other_targets(iris: Data, compile: bool) -> None:
+    def hinge(predictions: cr.Tensor, targets: cr.Tensor) -> cr.Tensor:
+        return cr.mean((predictions[:, 0] - targets) ** 2)
+
+    fit(nn.Dense(4, 1), (iris[0], iris[1] * 0.5), loss=hinge, epochs=1, compile=compile, progress=False)
+
+
 class Logarithms(nn.Sequential):
     """Answers with logarithms of probabilities."""
 
@@ -559,6 +582,7 @@ class Pairs(nn.Sequential):
     [
         ("kl_divergence", Logarithms(nn.Dense(4, 3)), np.ones((150, 3), int), "in row 0 of the targets sum to 3"),
         ("kl_divergence", Logarithms(nn.Dense(4, 3)), -np.eye(3, dtype=int)[[0] * 150], "-1.0 in row 0, column 0"),
+        ("kl_divergence", Logarithms(nn.Dense(4, 3)), mended(np.eye(3, dtype=int)[[0] * 150], (149, 1), 1), "row 149"),
         ("hinge", Pairs(nn.Dense(4, 6)), np.full((150, 3, 2), 7.0), "7.0 in row 0"),
     ],
 )

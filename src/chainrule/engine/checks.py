@@ -28,11 +28,13 @@ from chainrule.errors import ChainruleError
 
 Array = np.ndarray[Any, Any]
 _PLAIN = {  # ops that cost next to nothing for each element
-    Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.CEIL, Op.ROUND, Op.TRUNC, Op.NOT, Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM,
-    Op.MINIMUM, Op.EQUAL, Op.NOT_EQUAL, Op.LESS, Op.LESS_EQUAL, Op.AND, Op.OR, Op.XOR, Op.WHERE, Op.CAST,
-    Op.STOP_GRADIENT, Op.RESHAPE, Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.PAD, Op.CONCAT, Op.FLIP,
+    Op.NEG, Op.ABS, Op.SIGN, Op.FLOOR, Op.CEIL, Op.ROUND, Op.TRUNC, Op.NOT, Op.ADD, Op.SUB, Op.MUL, Op.DIV,
+    Op.FLOOR_DIVIDE, Op.REMAINDER, Op.MAXIMUM, Op.MINIMUM, Op.EQUAL, Op.NOT_EQUAL, Op.LESS, Op.LESS_EQUAL, Op.AND,
+    Op.OR, Op.XOR, Op.WHERE, Op.CAST, Op.STOP_GRADIENT, Op.RESHAPE, Op.TRANSPOSE, Op.BROADCAST, Op.SLICE, Op.PAD,
+    Op.CONCAT, Op.FLIP,
 }  # fmt: skip
-_MOST = 64  # checks of one guard: of a sequence that was unrolled there may be thousands
+_SMALL = 4096  # elements that a guard may look at, if the arguments have fewer
+_MOST = 64  # lookups that it looks at: of a sequence that was unrolled there may be thousands
 _TOGETHER = 4  # checks of as many elements: few enough that those of a long sequence share their code
 _asked: ContextVar[bool] = ContextVar("asked", default=True)
 
@@ -50,18 +52,31 @@ class Check(NamedTuple):
         The error for an array, and the first place in what `right` gave where it is wrong.
     provenance
         Where in the user's code it is asked for.
+    sure
+        Where it is right whatever the order of computing.
+    is_lookup
+        Whether machine code looks at it once more where it is used.
     """
 
     given: Node
     right: Callable[[Any], Any]
     refusal: Callable[[Array, Shape], ChainruleError]
     provenance: Provenance
+    sure: Callable[[Any], Any]
+    is_lookup: bool
 
 
-def require(given: Tensor, right: Callable[[Any], Any], refusal: Callable[[Array, Shape], ChainruleError]) -> None:
+def require(
+    given: Tensor,
+    right: Callable[[Any], Any],
+    refusal: Callable[[Array, Shape], ChainruleError],
+    *,
+    sure: Callable[[Any], Any] | None = None,
+    is_lookup: bool = False,
+) -> None:
     """`right(given)` holds everywhere: else `refusal` is raised, at once or when the traced program runs.
 
-    `right` uses nothing but operators and methods that arrays and tensors have in common.
+    `right` and `sure` use nothing but operators and methods that arrays and tensors have in common. See `Check`.
     """
     known, trace = given.node.value, trace_under_way.get() if _asked.get() else None
     if known is not None:
@@ -69,7 +84,7 @@ def require(given: Tensor, right: Callable[[Any], Any], refusal: Callable[[Array
         if error is not None:
             raise error
     elif trace is not None:
-        trace.check(Check(given.node, right, refusal, here()))
+        trace.check(Check(given.node, right, refusal, here(), sure or right, is_lookup))
 
 
 @contextmanager
@@ -93,18 +108,24 @@ def _refused(
 def guard_of(checks: Iterable[Check], arguments: Sequence[Node]) -> tuple[tuple[Check, ...], Graph | None]:
     """The checks that can be made before a step, and the graph that counts where its arguments are wrong."""
     checks = [*checks]
-    known, room = set(arguments), max([node.size for node in arguments], default=0)
+    known, room = set(arguments), max([_SMALL, *(node.size for node in arguments)])
     for node in toposort([check.given for check in checks]):
         is_plain = node.inputs and node.op in _PLAIN and node.size <= room
         if node.value is not None or (is_plain and known.issuperset(node.inputs)):
             known.add(node)
-    checks = [check for check in checks if check.given in known][:_MOST]
+    checks = [check for check in checks if check.given in known]
+    lookups = [check for check in checks if check.is_lookup]
+    checks = [check for check in checks if not check.is_lookup or check in lookups[:_MOST]]
     if not checks:
         return (), None
+    sure = [check.sure(Tensor(check.given)) for check in checks]
+    for node in toposort([check.given for check in checks]):
+        if node.op is Op.CAST and node.dtype.kind == "i" and node.inputs[0].dtype.kind == "f":
+            number = Tensor(node.inputs[0])
+            sure.append(number == number)  # NaN becomes another integer in NumPy than in machine code
     by_size: dict[int, list[Tensor]] = {}
-    for check in checks:
-        right = check.right(Tensor(check.given)).flatten()
-        by_size.setdefault(right.size, []).append(right)
+    for right in sure:
+        by_size.setdefault(right.size, []).append(right.flatten())
     counts = []
     for rights in by_size.values():
         for few in (rights[first : first + _TOGETHER] for first in range(0, len(rights), _TOGETHER)):

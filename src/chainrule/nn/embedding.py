@@ -73,7 +73,7 @@ class Embedding(Module):
         def refusal(values: Array, place: tuple[int, ...]) -> ShapeError:
             return ShapeError(f"{label} has rows 0 to {count - 1}, but the index at {place} is {int(values[place])}.")
 
-        require(indices, lambda each: (each >= 0) & (each < count), refusal)
+        require(indices, lambda each: (each >= 0) & (each < count), refusal, is_lookup=True)
         if indices.node.value is None:  # what turns out only within a step must not count from the end
             indices = where(indices < 0, count, indices)
         with checked_already():

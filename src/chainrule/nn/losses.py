@@ -255,7 +255,10 @@ def check_probabilities(name: str, truth: Tensor) -> None:
             "Divide each row by its sum; for classes that do not exclude each other use binary_cross_entropy."
         )
 
-    require(truth, lambda each: builtins.abs(each.sum(axis=1) - 1) <= 1e-2, refusal)
+    def sums_to_one(within: float) -> Callable[[Any], Any]:
+        return lambda each: builtins.abs(each.sum(axis=1) - 1) <= within
+
+    require(truth, sums_to_one(1e-2), refusal, sure=sums_to_one(9e-3))
 
 
 def _check_range(name: str, truth: Tensor, low: float, high: float, wanted: str) -> None:

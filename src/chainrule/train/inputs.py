@@ -222,11 +222,11 @@ def _classes(y: Array, loss: Loss) -> Array | None:
     return labels if labels.dtype.kind in "iub" or (labels == np.round(labels)).all() else None
 
 
-def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> bool:
+def check_targets(loss: Loss, y: Array, answers: tuple[int, ...], dtype: DType) -> bool:
     """Refuse targets that the loss cannot take, all rows at once, with the first wrong one.
 
-    `answers` is the shape of what the network gives for a few rows. Tells whether everything was looked at that the
-    loss of that name looks at in targets.
+    `answers` is the shape of what the network gives for a few rows, in `dtype`. Tells whether everything was looked at
+    that the loss looks at in targets.
 
     Raises
     ------
@@ -236,9 +236,10 @@ def check_targets(loss: Loss, y: Array, answers: tuple[int, ...]) -> bool:
         If the targets are rows of numbers that are no probabilities.
     """
     y = np.asarray(y)
-    if loss.name in ("cross_entropy", "kl_divergence") and y.dtype.kind == "f" and y.ndim == 2 == len(answers):
+    are_shares = loss.name == "kl_divergence" or (loss.name == "cross_entropy" and y.dtype.kind == "f")
+    if are_shares and y.ndim == 2 == len(answers):
         if y.shape[1] == answers[1]:
-            check_probabilities(loss.name, asarray(y))
+            check_probabilities(loss.name, asarray(y.astype(dtype, copy=False)))
         return bool(y.shape[1] == answers[1])
     if loss.name in ("cross_entropy", "hinge") and y.dtype.kind in "iu" and len(answers) == 2 and answers[1] > 1:
         wrong = (y < 0) | (y >= answers[1])

@@ -145,7 +145,7 @@ def in_range(indices: Tensor, length: int, what: str) -> Tensor:
 
     known = indices.node.value
     asked = cast(indices, int64) if known is None else indices  # a length may be larger than an int32
-    require(asked, lambda each: (each >= -length) & (each < length), refusal)
+    require(asked, lambda each: (each >= -length) & (each < length), refusal, is_lookup=True)
     if known is not None and not (known < 0).any():
         return cast(indices, int64)
     wide = cast(indices, int64)
