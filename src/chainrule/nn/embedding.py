@@ -132,5 +132,17 @@ class EmbeddedColumns(Module):
             raise ShapeError(f"{self.label()} expects (rows, {len(self.tables)} columns or more) but got {x.shape}.")
         parts = [x[:, :numbers]] if numbers else []
         for place, table in enumerate(self.tables, numbers):
-            parts.append(table(astype(x[:, place], int64)))
+            codes = x[:, place]
+            _require_codes(codes, table)
+            parts.append(table(astype(codes, int64)))
         return concat(parts, axis=1)
+
+
+def _require_codes(codes: Tensor, table: Embedding) -> None:
+    """No code is NaN, which is another integer wherever it is made one."""
+    count, label = table.weight.shape[0], table.label()
+
+    def refusal(_values: Array, place: tuple[int, ...]) -> ShapeError:
+        return ShapeError(f"{label} has rows 0 to {count - 1}, but the code in row {place[0]} is NaN.")
+
+    require(codes, lambda each: each == each, refusal)
