@@ -227,7 +227,7 @@ def _goal(body: Body, reduction: Reduction) -> str:
 def _identity(op: Op, dtype: DType) -> Any:
     """The value that changes nothing."""
     if op is Op.SUM:
-        # Not 0.0: LLVM 20 takes 0/0 for 0 in lanes that are replaced by 0.0, and then does not replace them.
+        # Not 0.0: LLVM 22 takes 0/0 for 0 in lanes that are replaced by 0.0, and then does not replace them.
         return -0.0 if dtype.kind == "f" else 0
     if op is Op.PROD:
         return 1
