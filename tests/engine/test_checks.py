@@ -194,6 +194,8 @@ def test_an_index_that_is_computed_is_told_by_all(execute: Callable) -> None:
 
 def test_a_call_that_was_interrupted_before_it_was_looked_at_says_nothing_of_the_next_one() -> None:
     program = Program(trace(lambda x: cr.take(x[0], cr.astype(cr.sum(x, axis=0), cr.int64)), X))
+    loop = Program(trace(lambda x: cr.take(x[0], cr.astype(cr.sum(x, axis=0), cr.int64)), X)).loop
+    rows = np.arange(6).reshape(2, 3)
     run = program.ready()
     good, check = np.zeros((3, 4), "f"), Run.check
 
@@ -204,10 +206,13 @@ def test_a_call_that_was_interrupted_before_it_was_looked_at_says_nothing_of_the
     try:
         with pytest.raises(KeyboardInterrupt):
             program(X)
+        with pytest.raises(KeyboardInterrupt):
+            loop([np.concatenate([X, X])], rows)
     finally:
         Run.check = check
     assert run.status.any()
     program(good)
+    assert len(loop([np.concatenate([good, good])], rows)[0]) == 2
     with pytest.raises(cr.ArgumentError, match="out of bounds"):
         program(X)
 

@@ -9,6 +9,7 @@ own, so where it finds something the reference has the last word.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -113,9 +114,8 @@ def guard_of(checks: Iterable[Check], arguments: Sequence[Node]) -> tuple[tuple[
         is_plain = node.inputs and node.op in _PLAIN and node.size <= room
         if node.value is not None or (is_plain and known.issuperset(node.inputs)):
             known.add(node)
-    checks = [check for check in checks if check.given in known]
-    lookups = [check for check in checks if check.is_lookup]
-    checks = [check for check in checks if not check.is_lookup or check in lookups[:_MOST]]
+    lookups = itertools.count()
+    checks = [c for c in checks if c.given in known and not (c.is_lookup and next(lookups) >= _MOST)]
     if not checks:
         return (), None
     sure = [check.sure(Tensor(check.given)) for check in checks]

@@ -180,10 +180,9 @@ class Run:
                     self.refuse(arguments)
             if self.recipe.sites:
                 self.status[:] = 0  # an interrupt may have kept it from being looked at
-                self.step()
+            self.step()
+            if self.recipe.sites:
                 self.check()
-            else:
-                self.step()
             return [place.copy() if place is not None else fresh[number] for number, place in enumerate(self.outputs)]
 
     def _bind_results(self) -> dict[int, Array]:
@@ -334,6 +333,7 @@ class Run:
         self.job[5], words[DONE], words[WRONG] = address_of(words), 0, 0
         for run in (*runs, self):  # this one again: where a variant assigns what it only reads, it has moved
             run.bind_states()
+            run.status[:] = 0
             if not alone:
                 run.join(team())
         _share_room(runs)
