@@ -380,6 +380,13 @@ def test_of_a_loop_each_step_is_asked_for_what_it_looks_up_itself(threads: int) 
                 loop()
         assert count.item() == made
 
+    step, *variants = [
+        Program(trace(each, x[:2], index[:2])) for each in (plain, lambda x, i: (*plain(x, i), cr.max(x)), lookup)
+    ]
+    assert len(step.loop([x, index], rows, variant=variants[0], at=np.ones(10, bool))[0]) == 10
+    with pytest.raises(cr.ShapeError, match="7 at"):  # although the loop with the other variant is there already
+        step.loop([x, index], rows, variant=variants[1], at=np.ones(10, bool))
+
     def looking(x, i):
         found = x[cr.arange(2), i]
         return *plain(x, i), cr.sum(found)

@@ -141,7 +141,7 @@ class Run:
         self.job_at = address_of(self.job)
         alone = ctypes.c_void_p(self.job_at), ctypes.c_int64(0), ctypes.c_int64(1)
         self.alone = functools.partial(_ENTRY(self.address), *alone)  # the step by one thread
-        self.loops: dict[tuple[tuple[np.dtype[Any], ...], Results | None], tuple[Native, int]] = {}
+        self.loops: dict[tuple[tuple[np.dtype[Any], ...], Results | None, bool], tuple[Native, int]] = {}
         self.batches: dict[int, Array] = {}  # into which a loop gathers, by the number of the argument
         self.lock = threading.RLock()
         if guard is not None:
@@ -350,9 +350,10 @@ class Run:
 
     def _loop_for(self, sources: list[np.dtype[Any]], variant: Run | None) -> int:
         """The address of the loop that gathers from arrays of these types."""
-        key = tuple(sources), None if variant is None else variant.table_of_results()
+        guarded = bool(self.guard or (variant and variant.guard))
+        key = tuple(sources), None if variant is None else variant.table_of_results(), guarded
         if key not in self.loops:
-            tables, guarded = (self.table_of_results(), key[1]), bool(self.guard or (variant and variant.guard))
+            tables = self.table_of_results(), key[1]
             native = Native(*loop_module(self.arguments, sources, *tables, self.target, guarded=guarded))
             self.loops[key] = native, native.address(LOOP)
         return self.loops[key][1]
